@@ -1,0 +1,118 @@
+"""The whole API on one screen: a short function per endpoint, each returning a `Call`.
+
+A `Call` is a question that nobody has asked yet: method, URL, body and how to read the answer. What differs between
+gateways is applied here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from attrs import evolve, field, frozen
+
+from vidu_async.protocol import wire
+from vidu_async.protocol.models import Credits, Task
+from vidu_async.protocol.requests import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from vidu_async.protocol.gateway import Gateway
+    from vidu_async.protocol.requests import Request
+
+T = TypeVar("T")
+
+
+@frozen
+class Call(Generic[T]):
+    """One question to a gateway. `body` may hold local media, which `media.py` turns into data URLs."""
+
+    method: str
+    url: str
+    read: Callable[[wire.Answer], T] = field(repr=False)
+    body: dict[str, Any] | None = field(default=None, repr=False)
+    params: tuple[tuple[str, str], ...] = ()
+
+
+def create(gateway: Gateway, request: Request) -> Call[Task]:
+    """Ask for a video or picture. This is the call that costs credits."""
+    return Call("POST", gateway.url(request.endpoint.strip("/")), wire.read_task, request.to_wire())
+
+
+def query(gateway: Gateway, task_id: str) -> Call[Task]:
+    """Look at one task. https://platform.vidu.com/docs/get-generation."""
+    return Call("GET", gateway.url(gateway.task_path(task_id)), partial(wire.read_task, task_id=task_id))
+
+
+def list_tasks(
+    gateway: Gateway,
+    *,
+    states: Iterable[str] | None = None,
+    task_ids: Iterable[str] | None = None,
+    created_from: datetime | None = None,
+    created_to: datetime | None = None,
+    page_size: int = 100,
+    token: str = "",
+) -> Call[wire.Page]:
+    """List tasks, a page at a time; arrays repeat their key. https://platform.vidu.com/docs/tasks-list."""
+    params = [
+        *(("states", str(state)) for state in states or ()),
+        *(("task_ids", task_id) for task_id in task_ids or ()),
+        *((("created_at.from", created_from.isoformat()),) if created_from else ()),
+        *((("created_at.to", created_to.isoformat()),) if created_to else ()),
+        ("pager.pagesz", str(page_size)),
+        *((("pager.page_token", token),) if token else ()),
+    ]
+    return Call("GET", gateway.url("tasks"), wire.read_page, params=tuple(params))
+
+
+def cancel(gateway: Gateway, task_id: str) -> Call[None]:
+    """Cancel a task that still waits. https://platform.vidu.com/docs/cancel-generation."""
+    path = gateway.task_path(task_id, "tasks/{id}/cancel")
+    return Call("POST", gateway.url(path), wire.read_nothing, {"id": task_id})
+
+
+def account(gateway: Gateway) -> Call[Credits]:
+    """Ask what the account has left. https://platform.vidu.com/docs/get-account-info."""
+    return Call("GET", gateway.url("credits"), wire.read_credits, params=(("show_detail", "true"),))
+
+
+def create_subject(gateway: Gateway, subject: Subject) -> Call[Subject]:
+    """Store a subject, for 5 credits. https://platform.vidu.com/docs/reference-to-video."""
+
+    def read(answer: wire.Answer) -> Subject:
+        return evolve(subject, server_id=wire.read_id(answer))
+
+    return Call("POST", gateway.url("subjects"), read, subject.to_wire())
+
+
+@frozen
+class SubjectPage:
+    """One page of stored subjects; `next_token` is "" on the last."""
+
+    subjects: tuple[Subject, ...]
+    next_token: str
+
+
+def list_subjects(gateway: Gateway, *, ownership: str = "private", token: str = "") -> Call[SubjectPage]:
+    """List stored subjects, `private` or `system`, a page at a time."""
+    params = (("ownership", ownership), ("count", "100"), *((("next_page_token", token),) if token else ()))
+    return Call("GET", gateway.url("subjects"), _read_subjects, params=params)
+
+
+def _read_subjects(answer: wire.Answer) -> SubjectPage:
+    rows, token = wire.read_rows(answer, "subjects")
+    return SubjectPage(tuple(map(_subject_from, rows)), token)
+
+
+def _subject_from(row: dict[str, Any]) -> Subject:
+    """Read a stored subject, whose `id` is what requests call `server_id`."""
+    identity = wire.text(row.get("id")) or wire.text(row.get("task_id")) or ""
+    files: dict[str, Any] = {
+        name: [link for link in row.get(name) or () if isinstance(link, str) and link][:most]
+        for name, most in (("images", 3), ("videos", 1))
+    }
+    name = wire.text(row.get("name")) or identity
+    return Subject(name=name, server_id=identity, voice_id=wire.text(row.get("voice_id")), **files)

@@ -1,0 +1,276 @@
+"""Everything that can go wrong, as one tree.
+
+ViduError
+├── ConfigError                     the client was set up wrongly; nothing was sent
+│   └── MissingExtraError           an optional dependency is not installed
+├── ValidationError                 (ValueError) a value the API certainly refuses; nothing was sent
+├── ConnectError                    no connection came about; nothing was sent
+│   ├── TLSError                    ... because certificates or the handshake failed
+│   └── ProxyError                  ... because the proxy refused
+├── TransportError                  the connection broke after the request had begun
+├── RequestTimeoutError             (TimeoutError) no answer in time
+├── ProtocolError                   an answer that is no answer of this API
+├── APIError                        a refusal by the server, read from its body
+│   ├── AuthenticationError         401
+│   ├── PermissionDeniedError       403
+│   ├── NotFoundError               404
+│   ├── PolicyViolationError        prompt, image or result broke the content rules
+│   ├── InsufficientCreditsError    the account is empty
+│   ├── RateLimitError              429 for longer than you were willing to wait
+│   ├── CancelRefusedError          the task is already running or finished
+│   └── ServerError                 5xx
+├── UnsupportedError                this gateway has no such endpoint
+├── SubmissionUnknownError          a creation was sent and its answer was lost: it may be paid
+├── IdempotencyConflictError        the key already names another request
+├── LimiterFullError                too many submissions are waiting already
+├── TaskError                       a task ended without a result
+│   ├── TaskFailedError             ... because generation failed
+│   ├── TaskCancelledError          ... because it was cancelled
+│   └── ResultMissingError          ... although it reads as a success
+├── TaskTimeoutError                (TimeoutError) the wait ended before the task did
+└── DownloadError                   a result could not be saved
+
+All pickle. No error of aiohttp ever leaves the library, not even as a context: its repr holds request headers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vidu_async.protocol.models import Task
+
+Paid = Literal["no", "maybe", "yes"]
+
+
+def _rebuild(cls: type[ViduError], args: tuple[Any, ...], state: dict[str, Any]) -> ViduError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ViduError(Exception):
+    """The root of every error this library raises."""
+
+    paid: Paid | None = None
+    """After a submission: whether credits were spent. None where no submission is concerned."""
+    key: str | None = None
+    """The key of the submission concerned, if any."""
+    advice: ClassVar[str] = ""
+    """What to do next; ends the message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message.rstrip('. ')}. {self.advice}" if self.advice else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+    def __copy__(self) -> ViduError:
+        return _rebuild(type(self), self.args, self.__dict__)
+
+
+class ConfigError(ViduError):
+    """The client was set up or used wrongly. Nothing was sent."""
+
+
+class MissingExtraError(ConfigError):
+    """An optional dependency is missing; the message is the command that installs it."""
+
+
+class ValidationError(ViduError, ValueError):
+    """A value that the API certainly refuses. Nothing was sent and nothing is paid.
+
+    `field` names the value's place (`images[0]`), `allowed` what would do.
+    """
+
+    def __init__(
+        self, message: str, *, field: str = "", value: object = None, allowed: Iterable[object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
+        self.allowed = None if allowed is None else tuple(allowed)
+
+
+class ConnectError(ViduError):
+    """No connection came about, so nothing was sent. `phase` is `dns`, `connect`, `tls` or `proxy`."""
+
+    def __init__(self, message: str, *, phase: str = "connect") -> None:
+        super().__init__(message)
+        self.phase = phase
+
+
+class TLSError(ConnectError):
+    """The certificate was refused or the handshake failed."""
+
+    advice = "Check base_url, or pass your own certificates as ssl=."
+
+
+class ProxyError(ConnectError):
+    """The proxy did not let the request through."""
+
+    advice = "Check proxy=, its user and its password."
+
+
+class TransportError(ViduError):
+    """The connection broke after the request had begun."""
+
+
+class RequestTimeoutError(ViduError, TimeoutError):
+    """No answer in time; `Timeouts` sets how long that is."""
+
+
+class ProtocolError(ViduError):
+    """An answer that is none of this API: a login page, a redirect, a cut or oversized body."""
+
+
+class APIError(ViduError):
+    """The server refused. `reason` is Vidu's word for it, `trace_id` what its support asks for.
+
+    https://platform.vidu.com/docs/error-code
+    """
+
+    def __init__(
+        self, message: str = "", *, status: int, reason: str = "", trace_id: str = "", readable: bool = True
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.trace_id = trace_id
+        self.readable = readable
+        """False if the body was no JSON object, so that the refusal may be some proxy's on the way."""
+        said = ": ".join(part for part in (f"{status} {reason}".strip(), message) if part)
+        super().__init__(f"{said} (trace {trace_id})" if trace_id else said)
+
+
+class AuthenticationError(APIError):
+    """401: the key is not accepted."""
+
+    advice = (
+        "Check VIDU_API_KEY, and that the key belongs to this gateway: keys differ per site, and so does auth_scheme "
+        "(Bearer or Token)."
+    )
+
+
+class PermissionDeniedError(APIError):
+    """403: the key may not do this."""
+
+    advice = "Check what this key is allowed to use, or ask the gateway's operator."
+
+
+class NotFoundError(APIError):
+    """404: no such task, or no such path on this gateway."""
+
+    advice = "Check the task id, and that base_url and api_root are those of the gateway that made the task."
+
+
+class PolicyViolationError(APIError):
+    """The prompt, an image or the result broke the content rules. The same request will be refused again."""
+
+    advice = "Change the prompt or the images; the same request will be refused again."
+
+
+class InsufficientCreditsError(APIError):
+    """The account has no credits left."""
+
+    advice = "Buy credits, then submit again."
+
+
+class RateLimitError(APIError):
+    """429 for longer than `Timeouts.submit`. `retry_after` is in seconds, None if the server did not say."""
+
+    advice = "Nothing was created: submit again later, or with fewer at once (Limits)."
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, **said: Any) -> None:  # noqa: ANN401
+        super().__init__(message, **said)
+        self.retry_after = retry_after
+
+
+class CancelRefusedError(APIError):
+    """The task can no longer be cancelled: it is running or has ended."""
+
+    advice = "It stays charged; await its handle for the result."
+
+
+class ServerError(APIError):
+    """5xx: the server failed."""
+
+    advice = "Try again later."
+
+
+class UnsupportedError(ViduError):
+    """This gateway does not have the endpoint."""
+
+
+class SubmissionUnknownError(ViduError):
+    """A creation was sent and no usable answer came back: a task may exist and be paid.
+
+    It is never sent again by itself. `evidence` says what came instead of an answer.
+    """
+
+    paid = "maybe"
+    advice = "Look for the task in your account or with client.tasks() before you submit it again."
+
+    def __init__(self, message: str, *, key: str, evidence: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.evidence = evidence
+
+
+class IdempotencyConflictError(ViduError):
+    """The key already names another request; nothing was sent."""
+
+    paid = "no"
+    advice = "Use another key for another request."
+
+
+class LimiterFullError(ViduError):
+    """As many submissions as `Limits.queue` allows are waiting already; nothing was sent."""
+
+    paid = "no"
+    advice = "Submit again later, or raise Limits(queue=)."
+
+
+class TaskError(ViduError):
+    """A task ended without a result; `task` is its last answer."""
+
+    def __init__(self, message: str, *, task: Task) -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class TaskFailedError(TaskError):
+    """Generation failed. Vidu charges nothing for it; `task.err_code` says why."""
+
+    paid = "no"
+
+
+class TaskCancelledError(TaskError):
+    """The task was cancelled, and its credits returned."""
+
+    paid = "no"
+
+
+class ResultMissingError(TaskError):
+    """The task succeeded but its answer names no file."""
+
+    paid = "yes"
+    advice = "Ask again later with handle.refresh(); the task is paid."
+
+
+class TaskTimeoutError(ViduError, TimeoutError):
+    """The wait ended before the task did. The task goes on; `client.attach(token)` takes the wait up again."""
+
+    paid = "yes"
+    advice = "The task goes on: client.attach(error.token) takes the wait up again, also in another process."
+
+    def __init__(self, message: str, *, token: str) -> None:
+        super().__init__(message)
+        self.token = token
+
+
+class DownloadError(ViduError):
+    """A result could not be saved. The task is unaffected; download it again."""

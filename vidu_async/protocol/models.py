@@ -1,0 +1,155 @@
+"""What Vidu answers, as values.
+
+The floor of the package: imports nothing of it. Every value is frozen, and an unknown thing is a value too:
+a state nobody documented reads as `TaskState.UNKNOWN` with its text kept, an undocumented field stays in `.raw`.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+from attrs import evolve, field, fields, frozen
+
+
+class TaskState(StrEnum):
+    """Where a task is. https://platform.vidu.com/docs/get-generation."""
+
+    CREATED = "created"
+    QUEUEING = "queueing"
+    PROCESSING = "processing"
+    SUCCESS = "success"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """A state this version does not know. It is not terminal: waiting goes on."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the task will never change again."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({TaskState.SUCCESS, TaskState.FAILED})
+
+CANCELLED = "UserCancelled"
+"""The `err_code` of a cancelled task: Vidu has no state of its own for it."""
+
+
+def _without_query(url: str | None) -> str:
+    """Show a link without its signature, which opens the file to whoever reads the log."""
+    return repr(url and url.partition("?")[0])
+
+
+@frozen
+class VideoInfo:
+    """Measures of a finished video: seconds, frames per second, pixels. None where the answer has none."""
+
+    duration: float | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@frozen
+class Creation:
+    """One result of a task. Links are signed and expire, `url` after about 24 hours and `cover_url` after one.
+
+    A later query signs new links, so keep the task id rather than the link.
+    """
+
+    task_id: str
+    id: str | None = None
+    url: str | None = field(default=None, repr=_without_query)
+    cover_url: str | None = field(default=None, repr=_without_query)
+    watermarked_url: str | None = field(default=None, repr=_without_query)
+    video: VideoInfo | None = None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When `url` stops working (UTC), read from its signature; None if the link does not say."""
+        return _link_expiry(self.url) if self.url else None
+
+
+def _link_expiry(url: str) -> datetime | None:
+    """Read S3's `X-Amz-Date` + `X-Amz-Expires`, or CloudFront's `Expires`, from a signed link."""
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    try:
+        if "X-Amz-Date" in query:
+            signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return signed + timedelta(seconds=int(query["X-Amz-Expires"]))
+        return datetime.fromtimestamp(int(query["Expires"]), UTC)
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None
+
+
+@frozen
+class Task:
+    """A generation task as last answered. Fields the answer lacks are None.
+
+    A query answers less than the creation did; what an earlier answer said (model, prompt ...) is kept, so that the
+    task you await has both.
+    """
+
+    id: str
+    state: TaskState
+    type: str | None = None
+    """`img2video`, `headtailimg2video`, `character2video`, `text2video` ... as Vidu names it."""
+    model: str | None = None
+    prompt: str | None = field(default=None, repr=False)
+    credits: int | None = None
+    """The price in credits: as quoted at creation, as consumed once finished (0 if failed or cancelled)."""
+    payload: str | None = field(default=None, repr=False)
+    err_code: str | None = None
+    err_msg: str | None = None
+    creations: tuple[Creation, ...] = ()
+    created_at: datetime | None = None
+    progress: int | None = None
+    """Percent, on the few endpoints that report it."""
+    duration: float | None = None
+    resolution: str | None = None
+    seed: int | None = None
+    off_peak: bool | None = None
+    state_text: str = field(default="", repr=False)
+    """The state word exactly as answered; tells apart the states that read as UNKNOWN."""
+    body: bytes = field(default=b"{}", repr=False, eq=False)
+    """The answer's JSON, with inlined files cut out."""
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The whole answer, undocumented fields included; decoded anew on each access."""
+        return cast("dict[str, Any]", json.loads(self.body))
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the task was cancelled, by hand or because an off-peak task ran out of its 48 hours."""
+        return self.state is TaskState.FAILED and self.err_code == CANCELLED
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the answer names a file to download."""
+        return any(creation.url for creation in self.creations)
+
+    def over(self, earlier: Task | None) -> Task:
+        """Return this answer with what only the earlier one told filled in."""
+        if earlier is None:
+            return self
+        kept = {name: getattr(earlier, name) for name in _CARRIED if getattr(self, name) is None}
+        return evolve(self, **kept)
+
+
+_CARRIED = tuple(f.name for f in fields(Task) if f.default is None and not f.name.startswith("err_"))
+
+
+@frozen
+class Credits:
+    """What the account has. https://platform.vidu.com/docs/get-account-info."""
+
+    remaining: int | None
+    """Credits left over all kinds; None if the answer does not say."""
+    remains: tuple[dict[str, Any], ...] = ()
+    """One row a kind: type, credit_remain, concurrency_limit, current_concurrency, queue_count."""
+    packages: tuple[dict[str, Any], ...] = ()
+    raw: dict[str, Any] = field(factory=dict, repr=False)

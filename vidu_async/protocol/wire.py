@@ -1,0 +1,298 @@
+"""Reading what came over the wire: an `Answer` in, a value or an error out.
+
+The rule: no shape of an answer raises anything but this library's own errors, and nothing is made up. A field of
+another type than documented reads as None and stays in `.raw`; `null` never becomes "None", "false" never True.
+cattrs does the structuring; the hooks below replace its defaults, which would.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from attrs import evolve, field, frozen
+from cattrs import Converter
+
+from vidu_async.protocol.errors import (
+    APIError,
+    AuthenticationError,
+    InsufficientCreditsError,
+    NotFoundError,
+    PermissionDeniedError,
+    PolicyViolationError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+)
+from vidu_async.protocol.models import Credits, Task, TaskState, VideoInfo
+
+
+@frozen
+class Answer:
+    """What a server answered: status, headers with lower-case names, the body's bytes."""
+
+    status: int
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(factory=dict, repr=False)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the status is a 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - the range is the definition
+
+    @property
+    def looks_like(self) -> str:
+        """The content type and the beginning of the body, for error messages."""
+        kind = self.headers.get("content-type", "no content type")
+        return f"{kind}, {self.body[:200]!r}"
+
+
+def text(value: object, _: object = None) -> str | None:
+    """Read text; "" is how Vidu says none. A number is taken by its digits, so that large ids keep each of them."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value or None if isinstance(value, str) else None
+
+
+def _number(value: object, _: object = None) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None  # nan fails this comparison too
+
+
+def _whole(value: object, _: object = None) -> int | None:
+    """Read a whole number, also from its digits as text; 1.9 and "abc" are none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
+
+
+def _flag(value: object, _: object = None) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower())
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)  # Go's zero time, which its servers send for "not yet"
+
+
+def _moment(value: object, _: object = None) -> datetime | None:
+    """Read RFC 3339 with up to nine fractional digits (kept to the microsecond), or epoch seconds."""
+    try:
+        if isinstance(value, str) and (match := _MOMENT.fullmatch(value)):
+            whole, fraction, zone = match.groups()
+            moment = datetime.fromisoformat(f"{whole}.{(fraction or '0')[:6]:0<6}{zone}").astimezone(UTC)
+            return None if moment == _NEVER else moment
+        seconds = _number(value)
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+_read = Converter(detailed_validation=False)
+for _type, _hook in {
+    str | None: text,
+    int | None: _whole,
+    float | None: _number,
+    bool | None: _flag,
+    datetime | None: _moment,
+}.items():
+    _read.register_structure_hook(_type, _hook)
+
+
+@_read.register_structure_hook
+def _video(value: Any, _: object) -> VideoInfo | None:  # noqa: ANN401 - whatever JSON holds
+    """Read `{duration, fps, resolution: {width, height}}`."""
+    if not isinstance(value, dict):
+        return None
+    size = value.get("resolution")
+    size = size if isinstance(size, dict) else {}
+    return VideoInfo(
+        _number(value.get("duration")), _number(value.get("fps")), _whole(size.get("width")), _whole(size.get("height"))
+    )
+
+
+def _rows(value: object) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+_STATES = {state.value: state for state in TaskState}
+
+
+def task_from(row: dict[str, Any], *, task_id: str = "", body: bytes = b"") -> Task:
+    """Read a task from its JSON object; `task_id` stands in where the answer names none (a query's may not).
+
+    Raises:
+        ProtocolError: no usable task id.
+
+    """
+    identity = text(row.get("task_id")) or text(row.get("id")) or task_id
+    if not identity:
+        raise ProtocolError(f"the answer names no task: its fields are {sorted(row)}")
+    word = text(row.get("state")) or text(row.get("status")) or ""
+    state = _STATES.get(word.lower(), TaskState.UNKNOWN)
+    fields = {name: value for name, value in row.items() if name not in {"task_id", "status", "body"}}
+    creations = [{**creation, "task_id": identity} for creation in _rows(row.get("creations"))]
+    task = _read.structure(
+        {**fields, "id": identity, "state": state, "state_text": word, "creations": creations, "body": b""}, Task
+    )
+    return evolve(task, state_text=word, body=body or json.dumps(row).encode())
+
+
+_INLINED = re.compile(rb'"(data:[\w.+/;=-]{0,100}?;base64,)[A-Za-z0-9+/=\\]{256,}"', re.ASCII)
+
+
+def without_inlined_files(body: bytes) -> bytes:
+    """Cut the content out of data URLs: some gateways echo the images they were sent, megabytes a task."""
+    return _INLINED.sub(rb'"\1..."', body) if b";base64," in body else body
+
+
+def read_object(answer: Answer) -> dict[str, Any]:
+    """Read an answer that must be a JSON object.
+
+    Raises:
+        APIError: the status says that the request was refused.
+        ProtocolError: not a JSON object.
+
+    """
+    if not answer.is_ok:
+        raise error_from(answer)
+    value = _json(answer.body)
+    if not isinstance(value, dict):
+        raise ProtocolError(f"the answer is no JSON object ({answer.looks_like}). Is base_url right?")
+    return value
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_task(answer: Answer, *, task_id: str = "") -> Task:
+    """Read the answer of a creation or a query."""
+    lean = evolve(answer, body=without_inlined_files(answer.body))
+    return task_from(read_object(lean), task_id=task_id, body=lean.body.removeprefix(b"\xef\xbb\xbf"))
+
+
+@frozen
+class Page:
+    """One page of the task list; `next_token` is "" on the last."""
+
+    tasks: tuple[Task, ...]
+    next_token: str
+
+
+def read_rows(answer: Answer, name: str) -> tuple[list[dict[str, Any]], str]:
+    """Read a list's rows and the next page's token. A row without an id is left out: nothing can be asked about it."""
+    value = read_object(answer)
+    rows = [row for row in _rows(value.get(name)) if text(row.get("id")) or text(row.get("task_id"))]
+    return rows, text(value.get("next_page_token")) or ""
+
+
+def read_page(answer: Answer) -> Page:
+    """Read one page of the task list."""
+    rows, token = read_rows(answer, "tasks")
+    return Page(tuple(map(task_from, rows)), token)
+
+
+def read_id(answer: Answer) -> str:
+    """Read the id of something just stored."""
+    identity = text(read_object(answer).get("id"))
+    if not identity:
+        raise ProtocolError(f"the answer names no id ({answer.looks_like})")
+    return identity
+
+
+def read_nothing(answer: Answer) -> None:
+    """Accept any 2xx: documents disagree on whether a cancellation answers `{}` or null."""
+    if not answer.is_ok:
+        raise error_from(answer)
+
+
+def read_credits(answer: Answer) -> Credits:
+    """Read the account; documents name the rows `remains`, or the sum `remaining_credits`."""
+    value = read_object(answer)
+    remains = tuple(_rows(value.get("remains")))
+    parts = [_whole(row.get("credit_remain")) for row in remains]
+    known = [part for part in parts if part is not None]
+    total = _whole(value.get("remaining_credits"))
+    remaining = total if total is not None else sum(known) if known else None
+    return Credits(remaining, remains, tuple(_rows(value.get("packages"))), value)
+
+
+# The same words are `reason` in refusals and `err_code` in failed tasks. https://platform.vidu.com/docs/error-code
+BY_REASON: dict[str, type[APIError]] = {
+    **dict.fromkeys(
+        (
+            "TaskPromptPolicyViolation",
+            "AuditSubmitIllegal",
+            "CreationPolicyViolation",
+            "PhotoAuditNotPass",
+            "AuditFailed",
+        ),
+        PolicyViolationError,
+    ),
+    **dict.fromkeys(("QuotaExceeded", "TooManyRequests", "SystemThrottling"), RateLimitError),
+    **dict.fromkeys(("TaskNotFound", "CreationNotFound", "NotFound"), NotFoundError),
+    **dict.fromkeys(("InternalServiceFailure", "Unknown"), ServerError),
+    "CreditInsufficient": InsufficientCreditsError,
+    "Unauthorized": AuthenticationError,
+    "Forbidden": PermissionDeniedError,
+}
+_BY_STATUS = {
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+
+
+def error_from(answer: Answer) -> APIError:
+    """Read a refusal: by its reason first, by its status second, `{code, reason, message, metadata: {trace_id}}`."""
+    value = _json(answer.body)
+    said = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    metadata = said.get("metadata")
+    reason = text(said.get("reason")) or ""
+    message = text(said.get("message")) or ("" if said else f"({answer.looks_like})")
+    trace = text(metadata.get("trace_id")) if isinstance(metadata, dict) else None
+    by_status = _BY_STATUS.get(answer.status, ServerError if answer.status >= 500 else APIError)  # noqa: PLR2004
+    kind = BY_REASON.get(reason, by_status)
+    details: dict[str, Any] = {
+        "status": answer.status,
+        "reason": reason,
+        "trace_id": trace or "",
+        "readable": bool(said),
+    }
+    if kind is RateLimitError:
+        return RateLimitError(message, retry_after=retry_after(answer), **details)
+    return kind(message, **details)
+
+
+def retry_after(answer: Answer) -> float | None:
+    """Return the seconds a server asks to wait; None if it does not say, or nothing sensible.
+
+    Only the form in seconds is read: a date would have to be compared with somebody's clock.
+    """
+    seconds = _number(answer.headers.get("retry-after", ""))
+    return seconds if seconds is not None and seconds >= 0 else None
+
+
+def flag_from(value: object, _: object = None) -> object:
+    """Read a boolean from JSON, CSV or a form; what is none stays, for the request's own check to refuse."""
+    flag = _flag(value)
+    return value if flag is None else flag
+
+
+requests = Converter(detailed_validation=False, prefer_attrib_converters=True)
+requests.register_structure_hook(bool | None, flag_from)
