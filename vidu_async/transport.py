@@ -1,0 +1,266 @@
+"""The only file that speaks HTTP outwards.
+
+Three roads lead out, each with connections of its own:
+- `fetch`: questions that cost nothing, over a pool of kept connections (or the caller's own session).
+- `send`: the paid call, on a fresh connection each time. A kept one may be closed by the server just as the request
+  leaves, and then nobody can say whether it was read.
+- `download`: links to results, without the API key: they are signed, and point anywhere.
+
+The API key is attached in one line, to requests for the gateway's own origin. aiohttp is imported on first use, and
+none of its exceptions leaves this file, not even as a context: their repr holds the request's headers. So an error is
+raised only after the except block has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as ssl_module
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from attrs import define, field, frozen
+
+from vidu_async.protocol.errors import (
+    ConfigError,
+    ConnectError,
+    ProtocolError,
+    ProxyError,
+    RequestTimeoutError,
+    TLSError,
+    TransportError,
+    ViduError,
+)
+from vidu_async.protocol.wire import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    import aiohttp
+
+    from vidu_async.protocol.calls import Call
+    from vidu_async.protocol.gateway import Gateway
+
+T = TypeVar("T")
+
+ANSWER_LIMIT = 8 * 1024 * 1024
+"""Bytes of an answer that are read; a creation's may echo the images it was sent, and gets that much more."""
+ERROR_LIMIT = 64 * 1024
+_PIECE = 64 * 1024
+_POOL = 100  # past a hundred connections every request gets dearer
+
+
+def _seconds(_: object, attribute: Any, value: float) -> None:  # noqa: ANN401 - attrs' own generic
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ConfigError(f"Timeouts({attribute.name}=) must be a positive number of seconds, not {value!r}")
+
+
+@frozen
+class Timeouts:
+    """How long to be patient, in seconds."""
+
+    connect: float = field(default=10.0, validator=_seconds)
+    """Finding the address, connecting and shaking hands."""
+    read: float = field(default=120.0, validator=_seconds)
+    """Silence of the server before an answer, or within one."""
+    write: float = field(default=60.0, validator=_seconds)
+    """No progress while sending."""
+    submit: float = field(default=600.0, validator=_seconds)
+    """Waiting through 429s before a submission fails with `RateLimitError`."""
+
+
+class ApiKey:
+    """The key, which shows itself nowhere but in the header it is made for."""
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def header(self, gateway: Gateway) -> dict[str, str]:
+        """Return the Authorization header as this gateway wants it."""
+        return {"Authorization": f"{gateway.auth_scheme} {self.__text}".strip()}
+
+    def __repr__(self) -> str:
+        return "ApiKey(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key is not pickled; make the client where it is needed")
+
+
+@define(eq=False)
+class Flight:
+    """What is known of one paid request on its way."""
+
+    left: bool = False
+    """Whether its first byte may have left this machine; before that, the server provably knows nothing of it."""
+
+
+@define(eq=False)
+class Transport:
+    """Connections of one event loop. They open on first use; `aclose()` closes those it opened."""
+
+    gateway: Gateway
+    _key: ApiKey
+    timeouts: Timeouts
+    _given: aiohttp.ClientSession | None = None
+    _proxy: str | None = field(default=None, repr=False)
+    _ssl: ssl_module.SSLContext | bool = True
+    _sessions: dict[str, aiohttp.ClientSession] = field(factory=dict, init=False, repr=False)
+
+    async def fetch(self, call: Call[T]) -> T:
+        """Ask a question that costs nothing, and read the answer.
+
+        Raises:
+            APIError: the server refused.
+            ConnectError, TransportError, RequestTimeoutError, ProtocolError: no answer, or no answer of this API.
+
+        """
+        return call.read(await self._exchange("pool", call, None, Flight(), ANSWER_LIMIT))
+
+    async def send(self, call: Call[T], body: bytes, flight: Flight) -> Answer:
+        """Send a paid request once, on a connection of its own; `flight` tells afterwards how far it came."""
+        return await self._exchange("fresh", call, body, flight, ANSWER_LIMIT + len(body))
+
+    async def _exchange(self, road: str, call: Call[T], body: bytes | None, flight: Flight, limit: int) -> Answer:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"} if call.body is not None else {}
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        failure: ViduError
+        try:
+            async with asyncio.timeout(None) as stall:
+                data: dict[str, Any] = {"json": call.body} if body is None else {"data": self._pieces(body, stall)}
+                async with self._session(road).request(
+                    call.method,
+                    call.url,
+                    params=call.params or None,
+                    headers={**headers, **self._key.header(self.gateway)},
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    trace_request_ctx=flight,
+                    **self._ways(road),
+                    **data,
+                ) as response:
+                    cap = limit if response.ok else ERROR_LIMIT
+                    content = await _read(response, cap, whole=response.ok)
+                    return Answer(response.status, content, _named(response.headers))
+        except ViduError:
+            raise
+        except Exception as error:  # noqa: BLE001 - all of aiohttp's and the sockets' are sorted in one place
+            failure = _failure(error, call.url)
+        if body is not None and not flight.left and not isinstance(failure, (ConnectError, ConfigError)):
+            # Such as a proxy that closed in the middle of its greeting: by its type alone, anything may have happened.
+            failure = ConnectError(str(failure), phase="proxy" if self._proxy else "connect")
+        raise failure
+
+    async def _pieces(self, body: bytes, stall: asyncio.Timeout) -> AsyncIterator[bytes]:
+        """Hand over the body in pieces, so that a server that stops reading is noticed."""
+        now = asyncio.get_running_loop().time
+        for start in range(0, len(body), _PIECE):
+            stall.reschedule(now() + self.timeouts.write)
+            yield body[start : start + _PIECE]
+        stall.reschedule(None)
+
+    async def download(self, url: str, receive: Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]]) -> T:
+        """Open a link to a result, without the API key, and hand its head and its bytes to `receive`."""
+        failure: ViduError
+        try:
+            async with self._session("download").get(
+                url, headers={"Accept-Encoding": "identity"}, max_redirects=3, **self._ways("download")
+            ) as response:
+                head = Answer(response.status, b"", _named(response.headers))
+                return await receive(head, response.content.iter_chunked(_PIECE))
+        except ViduError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = _failure(error, url)
+        raise failure
+
+    def _ways(self, road: str) -> dict[str, Any]:
+        """Return what aiohttp is told with each request on a road."""
+        import aiohttp  # noqa: PLC0415 - imported on first use
+
+        # Only the pool makes requests wait for a connection, which is no fault of the server's.
+        connect = None if road == "pool" else self.timeouts.connect
+        patience = aiohttp.ClientTimeout(
+            total=None, connect=connect, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read
+        )
+        return {"timeout": patience, "proxy": self._proxy, "ssl": self._ssl}
+
+    def _session(self, road: str) -> aiohttp.ClientSession:
+        if road == "pool" and self._given is not None:
+            return self._given
+        if road not in self._sessions:
+            self._sessions[road] = self._open(road)
+        return self._sessions[road]
+
+    def _open(self, road: str) -> aiohttp.ClientSession:
+        import aiohttp  # noqa: PLC0415 - imported on first use
+
+        fresh = road == "fresh"
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_departure)  # awaited before the first byte is handed over
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=fresh, limit=0 if fresh else _POOL),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "vidu_async"},
+            trace_configs=[trace] if fresh else [],
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections this object opened."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            await session.close()
+
+
+async def _note_departure(_: object, context: Any, __: object) -> None:  # noqa: ANN401 - aiohttp hands over ours
+    context.trace_request_ctx.left = True
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int, *, whole: bool) -> bytes:
+    """Read a body up to a limit; more is an error for an answer (`whole`), and cut for the text of a refusal."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            if whole:
+                raise ProtocolError(f"the answer is longer than {limit} bytes")
+            break
+    return bytes(body[:limit])
+
+
+def _failure(error: Exception, url: str) -> ViduError:  # noqa: C901, PLR0911 - a table, one row a kind
+    """Sort what aiohttp and the sockets raise. This names what happened; what it means for money, a `Flight` tells."""
+    import aiohttp  # noqa: PLC0415 - imported on first use
+
+    host = url.partition("://")[2].partition("/")[0]
+    what = f"{type(error).__name__}: {error.strerror or error}" if isinstance(error, OSError) else type(error).__name__
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return ProxyError(f"the proxy answered {error.status} for {host}", phase="proxy")
+        case aiohttp.ClientProxyConnectionError():
+            return ProxyError(f"the proxy cannot be reached ({error.strerror})", phase="proxy")
+        case aiohttp.ClientConnectorCertificateError():
+            return TLSError(f"the certificate of {host} was refused ({error.certificate_error})", phase="tls")
+        case aiohttp.ClientSSLError():
+            return TLSError(f"no TLS with {host} ({error.strerror or 'handshake failed'})", phase="tls")
+        case aiohttp.ClientConnectorDNSError():
+            return ConnectError(f"the name of {host} cannot be resolved. Check base_url and the network", phase="dns")
+        case aiohttp.ClientConnectorError():
+            return ConnectError(f"{host} cannot be reached ({error.strerror})")
+        case aiohttp.ConnectionTimeoutError():
+            return ConnectError(f"no connection to {host} in time (Timeouts.connect)")
+        case TimeoutError():
+            return RequestTimeoutError(f"no answer from {host} in time (Timeouts.read and .write)")
+        case aiohttp.InvalidURL():
+            return ConfigError(f"{host or 'the URL'} is no valid address")
+        case aiohttp.ClientPayloadError():
+            return TransportError(f"the answer of {host} was cut short")
+        case aiohttp.ClientResponseError():
+            return TransportError(f"{host} does not answer in HTTP")
+        case aiohttp.ClientError() | OSError():
+            return TransportError(f"the connection to {host} broke ({what})")
+    return TransportError(f"the request to {host} failed ({what})")
