@@ -1,0 +1,170 @@
+"""The paid call: the only place that may ever send one.
+
+The rule: a creation is sent again only if it provably never left (no connection came about), or the server said 429.
+Everything else that is not a definite refusal is unknown: it may be paid, so it is reported and never sent again.
+
+`judge` decides without I/O; `Submission.run` does the waiting and sending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from attrs import define
+
+from vidu_async import media
+from vidu_async.protocol.errors import (
+    ConnectError,
+    Paid,
+    ProtocolError,
+    RateLimitError,
+    SubmissionUnknownError,
+    TLSError,
+    ViduError,
+)
+from vidu_async.protocol.wire import Answer, error_from
+from vidu_async.retry import waits
+from vidu_async.transport import Flight
+
+if TYPE_CHECKING:
+    from vidu_async.limiter import Limiter, Permit
+    from vidu_async.protocol.calls import Call
+    from vidu_async.transport import Transport
+
+T = TypeVar("T")
+E = TypeVar("E", bound=ViduError)
+
+_log = logging.getLogger("vidu_async")
+
+_REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 413, 414, 415, 422})
+"""Statuses by which nothing was created. Not 408, 409 and 499: they may be the echo of a creation."""
+_IN_PROCESS = "OperationInProcess"
+"""A 400 that may speak of this very request. https://platform.vidu.com/docs/error-code."""
+_ATTEMPTS = 4
+"""Tries at making a connection."""
+_PATIENCE = 120.0
+"""Seconds of Retry-After beyond which a submission fails instead of waiting."""
+
+
+def _noted(error: E, paid: Paid, key: str) -> E:
+    error.paid, error.key = paid, key
+    return error
+
+
+def judge(call: Call[T], answer: Answer, key: str) -> T:
+    """Read the answer of a creation, and what it means for the money.
+
+    Raises:
+        RateLimitError: nothing was created, and the server asks to come back later.
+        APIError, ProtocolError: nothing was created.
+        SubmissionUnknownError: something may have been.
+
+    """
+    if answer.is_ok:
+        return _accepted(call, answer, key)
+    error = error_from(answer)
+    if is_throttle(error) or (answer.status in _REFUSALS and error.reason != _IN_PROCESS):
+        raise _noted(error, "no", key)
+    if 300 <= answer.status < 400:  # noqa: PLR2004 - the range is the definition
+        target = answer.headers.get("location", "nowhere").partition("?")[0]
+        said = f"{call.url} redirects to {target}, which is not followed: nothing was created. Correct base_url"
+        raise _noted(ProtocolError(said), "no", key)
+    raise _unknown(key, f"answer {error}")
+
+
+def _accepted(call: Call[T], answer: Answer, key: str) -> T:
+    try:
+        return call.read(answer)
+    except Exception as error:  # noqa: BLE001 - whatever reading stumbles over, the task may exist and be paid
+        evidence = f"answer {answer.status} without a task: {error}"
+    raise _unknown(key, evidence)
+
+
+def _unknown(key: str, evidence: str) -> SubmissionUnknownError:
+    return SubmissionUnknownError(
+        f"submission {key} was sent and may be paid, but its answer is lost ({evidence})", key=key, evidence=evidence
+    )
+
+
+def is_throttle(error: ViduError) -> bool:
+    """Whether the server refused at the door and would take the same request later."""
+    return isinstance(error, RateLimitError) and (
+        error.status == 429 or (error.status == 503 and error.reason == "SystemThrottling")  # noqa: PLR2004
+    )
+
+
+@define(eq=False)
+class Submission(Generic[T]):
+    """One paid call, from its place in the queue to its answer."""
+
+    key: str
+    call: Call[T]
+    body: dict[str, Any]
+    """The call's body with its local files opened (`media.resolved`)."""
+    transport: Transport
+    limiter: Limiter
+    is_sending: bool = False
+    """False while it waits for a permit or between attempts: then it can be withdrawn, unpaid."""
+    may_be_paid: bool = False
+    """Whether a request left whose answer never came."""
+
+    async def run(self) -> tuple[T, Permit]:
+        """Send, once; return what was created, with the permit whose in-flight place it now takes."""
+        now = asyncio.get_running_loop().time
+        pauses = waits()
+        unsent, throttled_since, has_waited = 0, None, False
+        while True:
+            permit = await self.limiter.acquire(first=has_waited)
+            has_waited = True
+            try:
+                created = await self._attempt()
+                permit.sent()
+                return created, permit  # noqa: TRY300 - what follows the try is the next attempt
+            except ConnectError as error:
+                permit.release()
+                unsent += 1
+                if isinstance(error, TLSError) or unsent == _ATTEMPTS:
+                    raise
+                pause = next(pauses)
+            except RateLimitError as error:
+                permit.release()
+                throttled_since = now() if throttled_since is None else throttled_since
+                pause = next(pauses) if error.retry_after is None else error.retry_after
+                too_late = now() + pause > throttled_since + self.transport.timeouts.submit
+                if not is_throttle(error) or pause > _PATIENCE or too_late:
+                    raise
+            except BaseException:
+                permit.release()
+                raise
+            await asyncio.sleep(pause)
+
+    async def _attempt(self) -> T:
+        """Send once and judge the answer."""
+        body = await self._encoded()
+        flight = Flight()
+        self.is_sending = True
+        try:
+            answer = await self.transport.send(self.call, body, flight)
+        except asyncio.CancelledError:
+            self.may_be_paid = flight.left
+            if flight.left:
+                _log.warning("submission %s was interrupted on its way: it may be paid", self.key)
+            raise
+        except ViduError as error:
+            if not flight.left:
+                _noted(error, "no", self.key)
+                raise
+            evidence = str(error)
+        else:
+            return judge(self.call, answer, self.key)
+        finally:
+            self.is_sending = False
+        raise _unknown(self.key, evidence)
+
+    async def _encoded(self) -> bytes:
+        """Build the body only now: those still waiting for a permit should not fill the memory."""
+        if media.has_files(self.body):
+            return await asyncio.to_thread(media.encoded, self.body)
+        return media.encoded(self.body)
