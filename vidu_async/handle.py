@@ -1,0 +1,329 @@
+"""A task far away: await it, iterate it, cancel it, name it elsewhere.
+
+A handle asks nothing by itself. It shares its task's watch with every other handle of the same task, and the
+client's watcher does the looking while somebody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import re
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from attrs import define, field, frozen
+
+from vidu_async.protocol.errors import (
+    ConfigError,
+    ResultMissingError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskTimeoutError,
+)
+from vidu_async.protocol.models import Task, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from vidu_async.protocol.gateway import Gateway
+    from vidu_async.watcher import Watch, Watcher
+
+
+class DefaultTimeout:
+    """The default deadline of a wait: 1 hour, 49 hours once an answer shows that the task is off-peak."""
+
+    def __repr__(self) -> str:
+        return "1 h, off-peak 49 h"
+
+
+DEFAULT_TIMEOUT: Final = DefaultTimeout()
+Timeout = float | DefaultTimeout | None
+"""Seconds, the default, or None for ever."""
+
+_TOKEN = re.compile(r"vidu(?P<number>\d+)\.(?P<rest>.*)", re.DOTALL)
+_VERSION = "1"
+
+
+@frozen
+class Token:
+    """What a `handle.token` says: which task, on which gateway, and whether it may take days."""
+
+    task_id: str
+    gateway: str
+    off_peak: bool = False
+
+    def __str__(self) -> str:
+        said = json.dumps([self.task_id, self.gateway, int(self.off_peak)], separators=(",", ":"))
+        return f"vidu{_VERSION}.{base64.urlsafe_b64encode(said.encode()).decode('ascii').rstrip('=')}"
+
+    @classmethod
+    def parse(cls, text: str, gateway: Gateway) -> Token:
+        """Read a token, or take the text for a bare task id of this gateway.
+
+        Raises:
+            ConfigError: broken, of a newer version of this library, or of another gateway.
+
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError(f"attach() takes a task id or a handle's token, not {text!r}")
+        version = _TOKEN.match(text.strip())
+        if version is None:
+            return cls(text.strip(), gateway.url(""))
+        if version["number"] != _VERSION:
+            raise ConfigError(f"this token was made by another version of vidu_async: {text[:12]!r}...")
+        encoded = version["rest"]
+        try:
+            task_id, home, off_peak = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+        except (ValueError, TypeError):
+            raise ConfigError(f"the token is damaged or cut: {text[:40]!r}") from None
+        if home != gateway.url(""):
+            raise ConfigError(f"the token's task is at {home}, this client's gateway is {gateway.url('')}")
+        return cls(str(task_id), home, bool(off_peak))
+
+
+class Remote(Protocol):
+    """What a handle needs of its client."""
+
+    @property
+    def gateway(self) -> Gateway:
+        """Where the task is."""
+
+    async def fetch_task(self, task_id: str) -> Task:
+        """Look at a task once."""
+
+    async def cancel(self, task_id: str) -> None:
+        """Cancel a task."""
+
+
+@define(eq=False, repr=False)
+class TaskHandle:
+    """One task, wherever it is. `await handle` is its result.
+
+    Handles are cheap and may be dropped: the task goes on, and `client.attach(handle.token)` takes it up again, also
+    in another process.
+    """
+
+    _client: Remote
+    _watcher: Watcher
+    _watch: Watch
+    key: str | None = field(default=None)
+    """The name of the submission, where this client made it."""
+
+    @property
+    def task_id(self) -> str:
+        """Vidu's id of the task, kept as text: it is larger than a float can hold."""
+        return self._watch.task_id
+
+    @property
+    def task(self) -> Task | None:
+        """The latest answer, None before the first. No I/O."""
+        return self._watch.task
+
+    @property
+    def state(self) -> TaskState:
+        """The latest known state, UNKNOWN before the first answer. No I/O."""
+        return self._watch.task.state if self._watch.task else TaskState.UNKNOWN
+
+    @property
+    def token(self) -> str:
+        """A string below 1 kB that names the task in any process: plain ASCII, fit for JSON, and without the key."""
+        return str(Token(self.task_id, self._client.gateway.url(""), self._watch.off_peak))
+
+    def __repr__(self) -> str:
+        return f"<TaskHandle {self.task_id} {self.state.value}>"
+
+    def __await__(self) -> Generator[Any, None, Task]:
+        return self.result().__await__()
+
+    async def result(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
+        """Wait for the task and return it, successful and with its files.
+
+        `timeout` is in seconds from now: 1 hour by default, 49 once an answer shows that the task is off-peak. None
+        waits for ever. Cancelling the wait leaves the task alone.
+
+        Raises:
+            TaskFailedError, TaskCancelledError: the task ended without a result.
+            ResultMissingError: it succeeded, but names no file.
+            TaskTimeoutError: the deadline passed; its `token` takes the wait up again.
+            NotFoundError, AuthenticationError: the server does not know the task, or no longer the key.
+
+        """
+        return checked(await self.wait(timeout=timeout))
+
+    async def wait(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
+        """Wait for the end, good or bad, and return the task; else as `result`."""
+        began = asyncio.get_running_loop().time()
+        while not self._watch.is_over:
+            await self._changed(began, timeout)
+        return cast("Task", self._watch.task)
+
+    async def _changed(self, began: float, timeout: Timeout) -> None:  # noqa: ASYNC109 - a deadline that moves
+        """Wait for one change, until a deadline that is later for a task found to be off-peak meanwhile."""
+        watch = self._watch
+        patience = watch.patience if isinstance(timeout, DefaultTimeout) else timeout
+        try:
+            async with asyncio.timeout_at(None if patience is None else began + patience):
+                await self._watcher.changed(watch)
+        except TimeoutError:
+            pass
+        else:
+            patience = None
+        if watch.failure is not None:
+            raise copy(watch.failure)
+        if patience is not None and not watch.is_over:
+            raise timed_out(self, patience)
+
+    async def refresh(self) -> Task:
+        """Look once, now, and return the task."""
+        task = await self._client.fetch_task(self.task_id)
+        self.observe(task)
+        return self._watch.task or task
+
+    def observe(self, task: Task) -> None:
+        """Take in an answer about this task from elsewhere: its creation, a list."""
+        self._watcher.observe(self._watch, task)
+
+    def at_end(self, release: Callable[[], None]) -> None:
+        """Have `release` called once the task ends, which is then looked for even if nobody waits."""
+        self._watcher.hold(self._watch, release)
+
+    def events(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Events:
+        """Iterate over the states of the task as they are observed, each once, up to and including the last.
+
+        Raises, while iterating, what `wait` raises; `timeout` counts from the first step.
+        """
+        return Events(self, timeout)
+
+    async def cancel(self) -> None:
+        """Cancel the task itself, if it still waits to be run.
+
+        Raises:
+            CancelRefusedError: it is running or has ended.
+            UnsupportedError: this gateway cannot cancel.
+
+        """
+        await self._client.cancel(self.task_id)
+
+
+def checked(task: Task) -> Task:
+    """Return a successful task, or raise what its end means."""
+    if task.state is TaskState.SUCCESS:
+        if task.has_result:
+            return task
+        raise ResultMissingError(f"task {task.id} succeeded but names no file", task=task)
+    why = ": ".join(part for part in (task.err_code, task.err_msg) if part) or "no reason given"
+    if task.is_cancelled:
+        raise TaskCancelledError(f"task {task.id} was cancelled, its credits are returned", task=task)
+    raise TaskFailedError(f"task {task.id} failed ({why}); failed tasks are not charged", task=task)
+
+
+def outcome(handle: TaskHandle) -> Task:
+    """Return the result of a handle that is done with, or raise why there is none."""
+    watch = handle._watch  # noqa: SLF001 - the same file's class
+    if watch.task is not None and watch.is_over:
+        return checked(watch.task)
+    raise copy(watch.failure) if watch.failure else timed_out(handle, watch.patience)
+
+
+def timed_out(handle: TaskHandle, patience: float) -> TaskTimeoutError:
+    """Return the error of a wait that ended before its task, caused by what went wrong last."""
+    watch = handle._watch  # noqa: SLF001 - the same file's class
+    trouble = f"; the last look failed: {watch.trouble}" if watch.trouble else ""
+    error = TaskTimeoutError(
+        f"task {handle.task_id} is still {handle.state.value} after {patience:g} s{trouble}", token=handle.token
+    )
+    error.__cause__ = watch.trouble
+    return error
+
+
+@define(eq=False)
+class Events:
+    """An async iterator of `Task`, one for each state that was observed."""
+
+    _handle: TaskHandle
+    _timeout: Timeout
+    _next: int = field(default=0, init=False)
+    _began: float | None = field(default=None, init=False)
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> Task:
+        watch = self._handle._watch  # noqa: SLF001 - the same file's class
+        if self._began is None:
+            self._began = asyncio.get_running_loop().time()
+        while self._next >= len(watch.history):
+            if watch.is_over:
+                raise StopAsyncIteration
+            await self._handle._changed(self._began, self._timeout)  # noqa: SLF001
+        self._next += 1
+        return watch.history[self._next - 1]
+
+
+@define(eq=False)
+class Completed:
+    """An async iterator of handles in the order in which their tasks end.
+
+    A handle whose wait was given up (no such task, key refused) comes too; awaiting it tells why. If nothing ends for
+    as long as the default deadline of a single wait, it raises `TaskTimeoutError`.
+    """
+
+    _handles: list[TaskHandle]
+    _waiting: dict[int, Callable[[], None]] = field(factory=dict, init=False)
+    """What ends the listening, by the place of each handle that has not ended."""
+    _ended: asyncio.Queue[int] = field(factory=asyncio.Queue, init=False)
+    _left: int = field(default=-1, init=False)
+
+    def __aiter__(self) -> Completed:
+        return self
+
+    async def __anext__(self) -> TaskHandle:
+        if self._left < 0:
+            self._left = len(self._handles)
+            for place, handle in enumerate(self._handles):
+                _announce_end(place, handle, self._waiting, self._ended)
+        if not self._left:
+            raise StopAsyncIteration
+        place = await self._next_end()
+        self._left -= 1
+        return self._handles[place]
+
+    async def _next_end(self) -> int:
+        loop = asyncio.get_running_loop()
+        began, patience = loop.time(), 0.0
+        while self._ended.empty():
+            # Asked anew only when time is up: looking through ten thousand handles at each step would be felt.
+            if loop.time() >= began + patience:
+                still_open = [self._handles[place] for place in self._waiting]
+                longest = max(handle._watch.patience for handle in still_open)  # noqa: SLF001 - the same file's class
+                if longest <= patience:
+                    raise timed_out(still_open[0], patience)
+                patience = longest
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(began + patience):
+                    return await self._ended.get()
+        return self._ended.get_nowait()
+
+    def __del__(self) -> None:
+        for stop in self._waiting.values():
+            stop()
+
+
+def _announce_end(
+    place: int, handle: TaskHandle, waiting: dict[int, Callable[[], None]], ended: asyncio.Queue[int]
+) -> None:
+    """Put a handle's place into the queue once its task has ended. Holds no iterator, so that one may be dropped."""
+    watch = handle._watch  # noqa: SLF001 - the same file's class
+
+    def listener() -> None:
+        if (watch.is_over or watch.failure) and (stop := waiting.pop(place, None)):
+            stop()
+            ended.put_nowait(place)
+
+    if watch.is_over:
+        ended.put_nowait(place)
+    else:
+        waiting[place] = handle._watcher.listen(watch, listener)  # noqa: SLF001

@@ -1,0 +1,57 @@
+"""When to look at a task again. Pure: it is told how old the task is and answers in seconds.
+
+Any object with the method of `PollingPolicy` may take the place of `Polling`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import field, frozen
+
+from vidu_async.protocol.errors import ConfigError
+from vidu_async.protocol.models import Task, TaskState
+
+_SHARE_OF_AGE = 0.05
+"""A task half a minute old may be seen finished up to 1.5 s late, one ten minutes old up to 20 s late."""
+_OFF_PEAK_INTERVAL = 60.0
+"""An off-peak task takes up to 48 hours; a minute more is nothing to it."""
+
+
+class PollingPolicy(Protocol):
+    """What the watcher asks of a policy."""
+
+    @property
+    def max_per_second(self) -> float | None:
+        """Looks a second over all tasks together; None is no bound."""
+
+    def interval(self, task: Task | None, age: float) -> float:
+        """Return the seconds until the next look at a task, given its last answer and its age in seconds."""
+
+
+def _positive(_: object, attribute: object, value: float | None) -> None:
+    if value is not None and not 0 < value < float("inf"):
+        name = getattr(attribute, "name", "value")
+        raise ConfigError(f"Polling({name}=) must be a positive number of seconds, not {value!r}")
+
+
+@frozen
+class Polling:
+    """Look rarely at old tasks and often at young ones, between two bounds in seconds.
+
+    Off-peak tasks that have not begun are looked at once a minute (or at `max_interval`, if that is longer).
+    """
+
+    min_interval: float = field(default=1.0, validator=_positive)
+    max_interval: float = field(default=20.0, validator=_positive)
+    max_per_second: float | None = field(default=None, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if self.min_interval > self.max_interval:
+            raise ConfigError(f"Polling: min_interval {self.min_interval} is above max_interval {self.max_interval}")
+
+    def interval(self, task: Task | None, age: float) -> float:
+        """Return a twentieth of the age, within the bounds."""
+        if task is not None and task.off_peak and task.state is not TaskState.PROCESSING:
+            return max(self.max_interval, _OFF_PEAK_INTERVAL)
+        return min(max(age * _SHARE_OF_AGE, self.min_interval), self.max_interval)
