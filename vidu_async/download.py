@@ -1,0 +1,183 @@
+"""From a finished task to a file on disk.
+
+A result is streamed into a part-file beside its target, flushed, and renamed once whole: under its final name a file
+is never partial. Names are built from the task id and what the first bytes show, never from the link, which anybody
+may have shaped. The request carries no API key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
+
+from attrs import define
+
+from vidu_async.media import HEAD, SUFFIXES, kind_of
+from vidu_async.protocol.errors import ConfigError, DownloadError, ViduError
+from vidu_async.protocol.models import Creation, Task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from vidu_async.protocol.wire import Answer
+    from vidu_async.transport import Transport
+
+T = TypeVar("T")
+Exists = Literal["error", "skip", "overwrite", "rename"]
+Variant = Literal["url", "cover_url", "watermarked_url"]
+
+SIZE_LIMIT = 4 * 1024**3
+"""Bytes of a result that are accepted."""
+_CHUNK = 1024 * 1024
+"""Bytes written at once, in a thread: a disk may be slow, and the event loop is not to wait for it."""
+
+
+def creations_of(found: Task | Creation) -> tuple[Creation, ...]:
+    """Return the results to fetch.
+
+    Raises:
+        DownloadError: the task has none.
+
+    """
+    if isinstance(found, Creation):
+        return (found,)
+    if not found.creations:
+        raise DownloadError(f"task {found.id} is {found.state.value} and has no result to download")
+    return found.creations
+
+
+@define(eq=False)
+class Target:
+    """Where one result goes, as far as it is known before its kind is."""
+
+    folder: Path
+    stem: str
+    suffix: str | None
+    """None until the first bytes tell."""
+    exists: Exists
+
+    @classmethod
+    def of(cls, target: str | os.PathLike[str], stem: str, exists: Exists) -> Target:
+        """Read a target: an existing folder, a trailing slash or a name without suffix mean a folder, else a file."""
+        if exists not in {"error", "skip", "overwrite", "rename"}:
+            raise ConfigError(f"exists= must be error, skip, overwrite or rename, not {exists!r}")
+        path = Path(target).expanduser()
+        if path.is_dir() or os.fspath(target).endswith(("/", os.sep)) or not path.suffix:
+            return cls(path, stem, None, exists)
+        return cls(path.parent, path.stem, path.suffix, exists)
+
+    def present(self) -> Path | None:
+        """Return the file that is there already, if any."""
+        suffixes = [self.suffix] if self.suffix else [*SUFFIXES.values(), ".bin"]
+        return next((path for suffix in suffixes if (path := self.folder / f"{self.stem}{suffix}").exists()), None)
+
+    def named(self, head: bytes) -> Path:
+        """Return the final path for content that begins so."""
+        suffix = self.suffix or SUFFIXES.get(kind_of(head) or "", ".bin")
+        path = self.folder / f"{self.stem}{suffix}"
+        count = 1
+        while self.exists == "rename" and path.exists():
+            path = self.folder / f"{self.stem}-{count}{suffix}"
+            count += 1
+        return path
+
+    def refusal(self, path: Path) -> DownloadError:
+        """Return the error that says a file is there already."""
+        return DownloadError(f"{path} exists already. Pass exists='skip', 'overwrite' or 'rename'")
+
+
+async def fetch(transport: Transport, creation: Creation, target: Target, *, variant: Variant = "url") -> Path:
+    """Download one result.
+
+    Raises:
+        DownloadError: no link, a refused or broken transfer, something that is no picture or video, or a disk's no.
+
+    """
+    link = getattr(creation, variant)
+    if not link:
+        raise DownloadError(f"task {creation.task_id} has no {variant}")
+    present = target.present()
+    if present and target.exists == "skip":
+        return present
+    if present and target.exists == "error":
+        raise target.refusal(present)
+
+    async def receive(head: Answer, pieces: AsyncIterator[bytes]) -> Path:
+        return await _save(head, pieces, target)
+
+    failure: DownloadError
+    try:
+        return await transport.download(link, receive)
+    except DownloadError:
+        raise
+    except ViduError as error:
+        failure = DownloadError(f"the result of task {creation.task_id} did not arrive whole: {error}")
+    raise failure
+
+
+async def _save(head: Answer, pieces: AsyncIterator[bytes], target: Target) -> Path:
+    """Write a body under a name that nothing else has, and rename it once it is whole and on the disk."""
+    if not head.is_ok:
+        why = "Links expire: handle.refresh() gets a fresh one" if head.status in {401, 403, 404, 410} else "Try again"
+        raise DownloadError(f"the link answered {head.status}. {why}")
+    part = target.folder / f".{target.stem}.{secrets.token_hex(4)}.part"
+    await _disk(lambda: target.folder.mkdir(parents=True, exist_ok=True))
+    file = await _disk(lambda: part.open("xb"))
+    try:
+        first = await _write(file, pieces)
+        await _disk(lambda: _flush(file))
+        final = target.named(first)
+        if target.exists == "error" and final.exists():
+            raise target.refusal(final)
+        await _disk(lambda: part.replace(final))
+        return final
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+            part.unlink(missing_ok=True)
+
+
+async def _write(file: BinaryIO, pieces: AsyncIterator[bytes]) -> bytes:
+    """Write all pieces, a megabyte at a time, and return the first bytes."""
+    first, size, buffer = b"", 0, bytearray()
+    async for piece in pieces:
+        buffer += piece
+        size += len(piece)
+        if not first and len(buffer) >= HEAD:
+            first = _checked(bytes(buffer[:HEAD]))
+        if size > SIZE_LIMIT:
+            raise DownloadError(f"the result is larger than {SIZE_LIMIT} bytes")
+        if len(buffer) >= _CHUNK:
+            whole, buffer = buffer, bytearray()
+            await _disk(partial(file.write, whole))
+    await _disk(partial(file.write, buffer))
+    return first or _checked(bytes(buffer))
+
+
+def _checked(first: bytes) -> bytes:
+    """Refuse what is no result: nothing at all, or an error page in its place."""
+    if not first:
+        raise DownloadError("the link answered an empty file")
+    if kind_of(first) is None and first.lstrip()[:1] in {b"<", b"{", b"["}:
+        raise DownloadError(f"the link answered a page instead of a result: {first!r}")
+    return first
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+
+
+async def _disk(call: Callable[[], T]) -> T:
+    """Do something to the disk in a thread, and say so if the disk is what refused."""
+    try:
+        return await asyncio.to_thread(call)
+    except OSError as error:
+        failure = DownloadError(f"cannot write the result: {error}")
+    raise failure
