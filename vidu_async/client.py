@@ -1,0 +1,505 @@
+"""The client: one method for each thing you can ask, each a few lines over the parts that do it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from attrs import define, evolve
+
+from vidu_async import download as downloads
+from vidu_async import media
+from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, outcome
+from vidu_async.journal import MemoryJournal, Row, RowState, new_key
+from vidu_async.limiter import Limiter, Limits
+from vidu_async.polling import Polling, PollingPolicy
+from vidu_async.protocol import calls
+from vidu_async.protocol.errors import (
+    APIError,
+    CancelRefusedError,
+    ConfigError,
+    SubmissionUnknownError,
+    TaskTimeoutError,
+    UnsupportedError,
+    ViduError,
+)
+from vidu_async.protocol.gateway import Gateway
+from vidu_async.submission import Submission
+from vidu_async.transport import ApiKey, Timeouts, Transport
+from vidu_async.watcher import Watcher
+
+if TYPE_CHECKING:
+    import ssl as ssl_module
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from datetime import datetime
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Literal, NoReturn, Self
+
+    import aiohttp
+
+    from vidu_async.limiter import Permit
+    from vidu_async.protocol.models import Creation, Credits, Task
+    from vidu_async.protocol.requests import Request, Subject
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_log = logging.getLogger("vidu_async")
+
+_LIMITS, _POLLING, _TIMEOUTS = Limits(), Polling(), Timeouts()
+_DRAIN = 30.0
+"""Seconds that closing waits for requests on their way."""
+
+
+def _key_from(api_key: str | None) -> ApiKey:
+    """Take the key, or the one in VIDU_API_KEY. No message shows it."""
+    text = os.environ.get("VIDU_API_KEY", "") if api_key is None else api_key
+    if not isinstance(text, str) or not text:
+        raise ConfigError("no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY")
+    if text.lower().startswith(("bearer ", "token ")):
+        raise ConfigError("the API key must be the key alone; the word before it is Gateway(auth_scheme=)")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigError("the API key (VIDU_API_KEY) contains a space, a line break or a character no key has")
+    return ApiKey(text)
+
+
+def _gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
+    if gateway is not None:
+        return gateway if base_url is None else evolve(gateway, base_url=base_url)
+    found = base_url or os.environ.get("VIDU_BASE_URL")
+    return Gateway.at(found) if found else Gateway.kkiai()
+
+
+@define(eq=False)
+class _Sending:
+    """A paid call under way and how many callers wait for it."""
+
+    submission: Submission[Any]
+    done: asyncio.Task[Any]
+    callers: int = 0
+
+
+@define(eq=False)
+class _Binding:
+    """What belongs to one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: Transport
+    closer: asyncio.Task[None]
+
+
+class ViduClient:
+    """An asyncio client of the Vidu API.
+
+    Use it as `async with ViduClient() as vidu:`, or without and call `aclose()` yourself; what is left open is closed
+    when the event loop ends. One client serves one event loop at a time, successive ones included.
+
+    Args:
+        api_key: the key; by default the environment's VIDU_API_KEY.
+        gateway: which site or reseller to talk to, `Gateway.kkiai()` by default.
+        base_url: its URL alone (or VIDU_BASE_URL): picks the preset of that host, else a `Bearer` gateway there.
+        limits: how much at once; a `Limiter` is shared with other clients.
+        polling: when to look at waiting tasks.
+        timeouts: how long to be patient.
+        session: your own aiohttp session for everything but creations and downloads, which always go over
+            connections of their own.
+        proxy: an HTTP proxy's URL. Proxies of the environment are ignored.
+        ssl: an SSL context to check certificates with.
+
+    Raises:
+        ConfigError: no key, or a setting that cannot work.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - settings, each with its default
+        self,
+        api_key: str | None = None,
+        *,
+        gateway: Gateway | None = None,
+        base_url: str | None = None,
+        limits: Limits | Limiter = _LIMITS,
+        polling: PollingPolicy = _POLLING,
+        timeouts: Timeouts = _TIMEOUTS,
+        session: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | bool | None = None,
+    ) -> None:
+        self._key = _key_from(api_key)
+        self._gateway = _gateway_from(gateway, base_url)
+        self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
+        self._timeouts = timeouts
+        self._connecting: dict[str, Any] = {"given": session, "proxy": proxy, "ssl": True if ssl is None else ssl}
+        self._journal = MemoryJournal()
+        self._watcher = Watcher(self.fetch_task, polling, self._journal.finished)
+        self._sends: dict[str, _Sending] = {}
+        self._binding: _Binding | None = None
+        self._is_closed = False
+
+    @property
+    def gateway(self) -> Gateway:
+        """The site this client talks to."""
+        return self._gateway
+
+    def __repr__(self) -> str:
+        return f"<ViduClient {self._gateway.base_url}{' closed' if self._is_closed else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ViduClient holds a key and connections and is not pickled; make one where it is needed")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # Creating
+
+    async def submit(self, request: Request, *, key: str | None = None) -> TaskHandle:
+        """Submit a creation, once, and return the handle of its task.
+
+        The request is sent on a fresh connection, and again only if no connection came about or the server said 429.
+        Cancelling the caller withdraws it while it waits for its turn; once it is on its way it is completed, and
+        `unfinished()` has its handle.
+
+        Args:
+            request: what to create; it costs credits.
+            key: your name for this submission. While the client lives, the same key with the same request returns the
+                same task and sends nothing.
+
+        Raises:
+            ValidationError: a local file is missing or of a kind Vidu does not take.
+            IdempotencyConflictError: the key already names another request.
+            LimiterFullError: too many submissions are waiting.
+            ConnectError: no connection, after four tries. Nothing is paid.
+            APIError: the server refused. Nothing is paid.
+            SubmissionUnknownError: the answer was lost. It may be paid.
+
+        """
+        self._bind()
+        call = calls.create(self._gateway, request)
+        body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
+        digest = "" if key is None else await _in_thread(media.has_files(body), media.digest, body)
+        if key is not None and (row := self._journal.find(key, digest)):
+            return await self._again(row)
+        row = self._journal.begin(new_key() if key is None else key, digest)
+
+        def accept(task: Task, permit: Permit) -> TaskHandle:
+            self._journal.accepted(row, task.id)
+            handle = self._handle(task.id, key=row.key)
+            handle.observe(task)
+            if self._limiter.limits.in_flight is None:
+                permit.release()
+            else:
+                handle.at_end(permit.release)
+            return handle
+
+        return await self._send(row, call, body, accept)
+
+    async def run(self, request: Request, *, key: str | None = None, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
+        """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
+        handle = await self.submit(request, key=key)
+        return await handle.result(timeout=timeout)
+
+    async def create_subject(self, subject: Subject) -> Subject:
+        """Store a subject for 5 credits, and return it with the `server_id` that requests refer to it by."""
+        self._bind()
+        call = calls.create_subject(self._gateway, subject)
+        body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
+        row = self._journal.begin(new_key(), "")
+
+        def accept(stored: Subject, permit: Permit) -> Subject:
+            self._journal.forget(row)  # no task to follow
+            permit.release()
+            return stored
+
+        return await self._send(row, call, body, accept)
+
+    async def _again(self, row: Row) -> TaskHandle:
+        """Answer a submission under a key that is known: nothing is sent."""
+        if row.state is RowState.SENDING:
+            return cast("TaskHandle", await self._join(self._sends[row.key]))
+        if row.state is RowState.UNKNOWN:
+            said = f"submission {row.key} was sent before and may be paid, but its answer is lost ({row.evidence})"
+            raise SubmissionUnknownError(said, key=row.key, evidence=row.evidence)
+        return self._handle(row.task_id, key=row.key)
+
+    async def _send(self, row: Row, call: calls.Call[T], body: dict[str, Any], accept: Callable[[T, Permit], R]) -> R:
+        """Have a paid call sent by a task of the client's own, so that no caller's end can cut it short."""
+        submission = Submission(row.key, call, body, self._bind(), self._limiter)
+        done = asyncio.get_running_loop().create_task(self._deliver(row, submission, accept))
+        sending = self._sends[row.key] = _Sending(submission, done)
+        done.add_done_callback(lambda _: self._sent(row, sending))
+        return cast("R", await self._join(sending))
+
+    async def _deliver(self, row: Row, submission: Submission[T], accept: Callable[[T, Permit], R]) -> R:
+        try:
+            created, permit = await submission.run()
+        except SubmissionUnknownError as error:
+            self._journal.unknown(row, error.evidence)
+            raise
+        except BaseException:
+            if submission.may_be_paid:
+                self._journal.unknown(row, "the event loop ended before the answer came")
+            else:
+                self._journal.forget(row)
+            raise
+        return accept(created, permit)
+
+    def _sent(self, row: Row, sending: _Sending) -> None:
+        """Note the end of a paid call; if nobody waits for it any more, the log is where it is told."""
+        del self._sends[row.key]
+        if sending.callers == 0 and not sending.done.cancelled():
+            error = sending.done.exception()
+            said = f"failed: {error}" if error else f"went through as task {row.task_id or '(none)'}"
+            _log.log(logging.ERROR if error else logging.INFO, "submission %s, whose caller left, %s", row.key, said)
+
+    async def _join(self, sending: _Sending) -> object:
+        """Wait for a paid call. The last caller to leave withdraws it, unless it is on its way."""
+        sending.callers += 1
+        try:
+            return await asyncio.shield(sending.done)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is None or caller.cancelling() or not sending.done.cancelled():
+                raise
+            key = sending.submission.key
+        finally:
+            sending.callers -= 1
+            if sending.callers == 0 and not sending.submission.is_sending:
+                sending.done.cancel()
+        error = ConfigError(f"the client was closed before submission {key} was sent; nothing is paid")
+        error.paid, error.key = "no", key
+        raise error
+
+    # Following
+
+    def attach(self, task: str) -> TaskHandle:
+        """Return the handle of a task made elsewhere, by its id or by a handle's token. No I/O.
+
+        Raises:
+            ConfigError: the token is damaged, or of another gateway.
+
+        """
+        token = Token.parse(task, self._gateway)
+        return self._handle(token.task_id, off_peak=token.off_peak)
+
+    def unfinished(self) -> list[TaskHandle]:
+        """Return the handles of all tasks that this client created and does not know to have ended. No I/O."""
+        return [self._handle(row.task_id, key=row.key) for row in self._journal.unfinished()]
+
+    def as_completed(self, handles: Iterable[TaskHandle]) -> Completed:
+        """Iterate over handles in the order in which their tasks end, good or bad: `async for handle in ...`."""
+        return Completed(list(handles))
+
+    @overload
+    async def gather(self, handles: Iterable[TaskHandle]) -> list[Task]: ...
+    @overload
+    async def gather(self, handles: Iterable[TaskHandle], return_exceptions: Literal[False]) -> list[Task]: ...
+    @overload
+    async def gather(self, handles: Iterable[TaskHandle], return_exceptions: bool) -> list[Task | ViduError]: ...
+    async def gather(
+        self, handles: Iterable[TaskHandle], return_exceptions: bool = False
+    ) -> list[Task] | list[Task | ViduError]:
+        """Wait for all and return their tasks in the order given.
+
+        The first failure is raised at once, and the other tasks go on; with `return_exceptions` it stands in its
+        task's place instead.
+        """
+        waiting = list(handles)
+        try:
+            async for handle in self.as_completed(waiting):
+                if not return_exceptions:
+                    outcome(handle)
+        except TaskTimeoutError:
+            if not return_exceptions:
+                raise
+        return [_outcome_or_error(handle) for handle in waiting]
+
+    def _handle(self, task_id: str, *, key: str | None = None, off_peak: bool = False) -> TaskHandle:
+        return TaskHandle(self, self._watcher, self._watcher.watch(task_id, off_peak=off_peak), key)
+
+    # Asking
+
+    async def fetch_task(self, task_id: str) -> Task:
+        """Look at a task once; `TaskHandle.refresh` does so and remembers."""
+        return await self._bind().fetch(calls.query(self._gateway, task_id))
+
+    async def tasks(
+        self,
+        *,
+        states: Iterable[str] | None = None,
+        task_ids: Iterable[str] | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        page_size: int = 100,
+    ) -> AsyncIterator[Task]:
+        """Iterate over the account's tasks of the last 7 days (or the given window), newest pages as the server has it.
+
+        Raises:
+            UnsupportedError: this gateway does not list tasks.
+
+        """
+        states, task_ids = list(states or ()), list(task_ids or ())
+        token, seen = "", {""}
+        while True:
+            call = calls.list_tasks(
+                self._gateway,
+                states=states,
+                task_ids=task_ids,
+                created_from=created_from,
+                created_to=created_to,
+                page_size=page_size,
+                token=token,
+            )
+            page = await self._supported("lists", call, "list tasks")
+            for task in page.tasks:
+                yield task
+            token = page.next_token
+            if token in seen:  # the last page has none; a server that repeats one would never end
+                return
+            seen.add(token)
+
+    async def cancel(self, task_id: str) -> None:
+        """Cancel a task that still waits to be run. Its credits are returned.
+
+        Raises:
+            CancelRefusedError: it is running or has ended.
+            UnsupportedError: this gateway cannot cancel.
+
+        """
+        failure: ViduError
+        try:
+            return await self._supported("cancels", calls.cancel(self._gateway, task_id), "cancel tasks")
+        except APIError as error:
+            if error.status != 400:  # noqa: PLR2004 - Bad Request is how the documentation refuses
+                raise
+            failure = CancelRefusedError(
+                error.message, status=error.status, reason=error.reason, trace_id=error.trace_id
+            )
+        raise failure
+
+    async def credits(self) -> Credits:
+        """Ask what the account has left."""
+        return await self._supported("", calls.account(self._gateway), "tell credits")
+
+    async def subjects(self, *, ownership: str = "private") -> AsyncIterator[Subject]:
+        """Iterate over the stored subjects, your own (`private`) or everybody's (`system`)."""
+        token, seen = "", {""}
+        while True:
+            call = calls.list_subjects(self._gateway, ownership=ownership, token=token)
+            page = await self._supported("", call, "store subjects")
+            for subject in page.subjects:
+                yield subject
+            token = page.next_token
+            if token in seen:
+                return
+            seen.add(token)
+
+    async def _supported(self, ability: str, call: calls.Call[T], what: str) -> T:
+        """Ask what not every gateway can answer. Only a plain 404 or 405 shows that the endpoint does not exist."""
+        if ability and getattr(self._gateway, ability) is False:
+            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}")
+        try:
+            return await self._bind().fetch(call)
+        except APIError as error:
+            if error.status not in {404, 405} or error.reason in {"TaskNotFound", "CreationNotFound"}:
+                raise
+            status = error.status
+        raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: it answered {status}")
+
+    # Fetching results
+
+    async def download(
+        self,
+        found: Task | Creation,
+        target: str | os.PathLike[str],
+        *,
+        exists: downloads.Exists = "error",
+        name: str | None = None,
+        variant: downloads.Variant = "url",
+    ) -> Path:
+        """Download the first result of a task, or one creation, and return the file's path.
+
+        Args:
+            found: a finished task, or one of its creations.
+            target: a folder (it exists, ends with a slash or has no suffix), or a file.
+            exists: what to do if the file is there: "error", "skip", "overwrite" or "rename".
+            name: the file's name in a folder, without suffix; the task id by default.
+            variant: "url", "cover_url" or "watermarked_url".
+
+        Raises:
+            DownloadError: no such link, a refused or broken transfer, or a file that is there already.
+
+        """
+        creation = downloads.creations_of(found)[0]
+        place = downloads.Target.of(target, name or creation.task_id, exists)
+        return await downloads.fetch(self._bind(), creation, place, variant=variant)
+
+    # Beginning and ending
+
+    def _bind(self) -> Transport:
+        """Return the connections of the running loop, new ones if it is another loop than before."""
+        if self._is_closed:
+            raise ConfigError("the client is closed; make a new one")
+        loop = asyncio.get_running_loop()
+        if self._binding is not None and self._binding.loop is loop:
+            return self._binding.transport
+        if self._binding is not None and self._binding.loop.is_running():
+            raise ConfigError("this client is in use by another running event loop; make one client for each loop")
+        transport = Transport(self._gateway, self._key, self._timeouts, **self._connecting)
+        closer = loop.create_task(_close_with_loop(transport))
+        self._binding = _Binding(loop, transport, closer)
+        # A client that is dropped without aclose() should not keep its connections until the loop ends.
+        weakref.finalize(self, _end, loop, closer)
+        return transport
+
+    async def aclose(self) -> None:
+        """Close the client: requests on their way are given 30 seconds, those waiting are withdrawn.
+
+        Tasks go on; their handles' tokens name them to the next client.
+        """
+        self._is_closed = True
+        for sending in list(self._sends.values()):
+            if not sending.submission.is_sending:
+                sending.done.cancel()
+        if sends := [sending.done for sending in self._sends.values()]:
+            _, late = await asyncio.wait(sends, timeout=_DRAIN)
+            for send in late:
+                send.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._watcher.aclose()
+        binding, self._binding = self._binding, None
+        if binding is not None and binding.loop is asyncio.get_running_loop():
+            binding.closer.cancel()
+            await asyncio.gather(binding.closer, return_exceptions=True)
+
+
+def _outcome_or_error(handle: TaskHandle) -> Task | ViduError:
+    try:
+        return outcome(handle)
+    except ViduError as error:
+        return error
+
+
+async def _in_thread(is_slow: bool, call: Callable[..., R], *args: object) -> R:
+    """Do something that reads files in a thread, and anything else at once."""
+    return await asyncio.to_thread(call, *args) if is_slow else call(*args)
+
+
+async def _close_with_loop(transport: Transport) -> None:
+    """Wait to be cancelled, which is how an event loop ends its tasks, and close the connections."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await transport.aclose()
+
+
+def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(closer.cancel)
