@@ -1,0 +1,250 @@
+"""An organisation's account: credits, tasks, subjects, a ledger, and how tasks move on. No HTTP and no clock.
+
+Time is an argument everywhere: Unix seconds, never earlier than in the call before. Between two calls nothing
+runs; `advance` plays what would have happened meanwhile, moment by moment, in order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from vidu_async.testing.refusals import Refusal, refuse_unless
+from vidu_async.testing.rules import Order
+
+SUBJECT_PRICE: Final = 5
+_ID_STEP: Final = 1 << 20
+
+
+@frozen
+class Pace:
+    """How long a task stays in each state, in seconds. Processing takes between the two ends of its range."""
+
+    created: float = 0.010
+    queueing: float = 0.010
+    processing: tuple[float, float] = (0.060, 0.080)
+
+    def scaled(self, factor: float) -> Pace:
+        """Return the same pace `factor` times as slow."""
+        shortest, longest = self.processing
+        return Pace(self.created * factor, self.queueing * factor, (shortest * factor, longest * factor))
+
+
+@frozen
+class Entry:
+    """One line of the ledger. `amount` in credits, negative when they were taken."""
+
+    at: float
+    amount: int
+    subject: str
+    """The id of the task or of the stored subject it is about."""
+    reason: str
+    """"task", "refund" or "subject"."""
+
+
+@define(eq=False)
+class Task:
+    """One generation task, as the service knows it. Times are Unix seconds, None until they come."""
+
+    id: str
+    order: Order
+    seed: int
+    created_at: float
+    work: float = field(repr=False)
+    """Seconds of processing it will need."""
+    credits: int
+    """What it costs; 0 once refunded."""
+    doom: str = field(default="", repr=False)
+    """The err_code it will fail with, "" for success."""
+    state: str = "created"
+    err_code: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The creation endpoint, "img2video" for example."""
+        return self.order.endpoint
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The body as received."""
+        return self.order.request
+
+    @property
+    def model(self) -> str:
+        """The model as received."""
+        return self.order.model
+
+    @property
+    def payload(self) -> str:
+        """The caller's pass-through text, "" if there was none."""
+        return str(self.request.get("payload", ""))
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing will happen to it any more."""
+        return self.state in {"success", "failed"}
+
+
+@define(eq=False)
+class StoredSubject:
+    """A subject kept by the service, to be named in requests by its id."""
+
+    id: str
+    request: dict[str, Any]
+
+
+@define(kw_only=True, eq=False)
+class Account:
+    """One organisation. `concurrency` tasks are processed at once, the others wait their turn."""
+
+    credits: int
+    concurrency: int
+    pace: Pace
+    random: Random = field(repr=False)
+    now: float
+    opened_at: float = field(init=False)
+    tasks: dict[str, Task] = field(factory=dict, repr=False)
+    """By id, in the order of acceptance, which is also the order of the ids."""
+    subjects: dict[str, StoredSubject] = field(factory=dict, repr=False)
+    ledger: list[Entry] = field(factory=list, repr=False)
+    _created: OrderedDict[str, Task] = field(factory=OrderedDict, init=False, repr=False)
+    _queueing: OrderedDict[str, Task] = field(factory=OrderedDict, init=False, repr=False)
+    _running: list[tuple[float, str, Task]] = field(factory=list, init=False, repr=False)
+    _last_id: int = field(init=False, repr=False)
+
+    @opened_at.default
+    def _opened_now(self) -> float:
+        return self.now
+
+    def __attrs_post_init__(self) -> None:
+        # Eighteen digits, above 2**53, another base in each run: an id kept from an earlier one is unknown.
+        moment = int(self.now * 1_000_000) % 10**11
+        self._last_id = 9 * 10**17 + moment * 10**5 + self.random.randrange(10**5)
+
+    @property
+    def charged(self) -> int:
+        """Credits taken so far, refunds given back."""
+        return -sum(entry.amount for entry in self.ledger)
+
+    @property
+    def running(self) -> int:
+        """How many tasks are being processed."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks have not started."""
+        return len(self._created) + len(self._queueing)
+
+    def submit(self, order: Order, now: float) -> Task:
+        """Take the price and append a task. Raises `Refusal` for too few credits or an unknown subject."""
+        self.advance(now)
+        self._check_server_ids(order.request)
+        refuse_unless(order.price <= self.credits, "CreditInsufficient", "credits are not enough")
+        task = Task(
+            id=self._next_id(),
+            order=order,
+            seed=order.request.get("seed") or self.random.randrange(1, 2**31),
+            created_at=self.now,
+            work=self.random.uniform(*self.pace.processing),
+            credits=order.price,
+        )
+        self.tasks[task.id] = self._created[task.id] = task
+        self._book(-order.price, task.id, "task")
+        return task
+
+    def find(self, task_id: str, now: float) -> Task:
+        """Return the task as it is at `now`. Raises `Refusal`."""
+        self.advance(now)
+        task = self.tasks.get(task_id)
+        if task is None:
+            raise Refusal("TaskNotFound", f"task {task_id} not found")
+        return task
+
+    def cancel(self, task_id: str, now: float) -> None:
+        """Cancel a task that has not started, and refund it. Raises `Refusal` for any other."""
+        task = self.find(task_id, now)
+        if task.state not in {"created", "queueing"}:
+            # Vidu's own word for a running task is found in no state it documents.
+            state = "scheduled" if task.state == "processing" else task.state
+            raise Refusal("BadRequest", f"task state is {state}, can not cancel")
+        (self._created if task.state == "created" else self._queueing).pop(task.id)
+        self._fail(task, "UserCancelled")
+
+    def store(self, body: dict[str, Any], now: float) -> StoredSubject:
+        """Take the price and keep a subject. Raises `Refusal` when there are too few credits."""
+        self.advance(now)
+        refuse_unless(self.credits >= SUBJECT_PRICE, "CreditInsufficient", "credits are not enough")
+        subject = StoredSubject(self._next_id(), body)
+        self.subjects[subject.id] = subject
+        self._book(-SUBJECT_PRICE, subject.id, "subject")
+        return subject
+
+    def advance(self, now: float) -> None:
+        """Play everything that happens up to `now`."""
+        while (moment := self._next_moment()) <= now:
+            self.now = max(self.now, moment)
+            self._step()
+        self.now = max(self.now, now)
+
+    def _next_moment(self) -> float:
+        """Return when the next task changes its state; infinity if none will."""
+        moments = [math.inf]
+        if self._created:
+            moments.append(_first(self._created).created_at + self.pace.created)
+        if self._running:
+            moments.append(self._running[0][0])
+        if self._queueing and len(self._running) < self.concurrency:
+            ready_at = _first(self._queueing).created_at + self.pace.created + self.pace.queueing
+            moments.append(max(ready_at, self.now))
+        return min(moments)
+
+    def _step(self) -> None:
+        """Make the one change that is due now: into the queue before out of it, slots freed before taken."""
+        if self._created and _first(self._created).created_at + self.pace.created <= self.now:
+            _, task = self._created.popitem(last=False)
+            task.state = "queueing"
+            self._queueing[task.id] = task
+        elif self._running and self._running[0][0] <= self.now:
+            self._finish(heapq.heappop(self._running)[2])
+        else:
+            _, task = self._queueing.popitem(last=False)
+            task.state, task.started_at = "processing", self.now
+            heapq.heappush(self._running, (self.now + task.work, task.id, task))
+
+    def _finish(self, task: Task) -> None:
+        if task.doom:
+            self._fail(task, task.doom)
+        else:
+            task.state, task.finished_at = "success", self.now
+
+    def _fail(self, task: Task, err_code: str) -> None:
+        """Failed and cancelled generations cost nothing."""
+        task.state, task.err_code, task.finished_at = "failed", err_code, self.now
+        self._book(task.credits, task.id, "refund")
+        task.credits = 0
+
+    def _book(self, amount: int, subject: str, reason: str) -> None:
+        self.credits += amount
+        self.ledger.append(Entry(self.now, amount, subject, reason))
+
+    def _next_id(self) -> str:
+        self._last_id += self.random.randrange(1, _ID_STEP)
+        return str(self._last_id)
+
+    def _check_server_ids(self, request: Mapping[str, Any]) -> None:
+        for number, subject in enumerate(request.get("subjects", ())):
+            known = subject.get("server_id", "") in {"", *self.subjects}
+            refuse_unless(known, "FieldInvalid", f"subjects[{number}].server_id")
+
+
+def _first(tasks: OrderedDict[str, Task]) -> Task:
+    return next(iter(tasks.values()))

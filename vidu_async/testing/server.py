@@ -1,0 +1,178 @@
+"""The simulator's HTTP: aiohttp.web around `service`, and the store of results.
+
+Reads a whole request, asks, writes the answer. The only file here that imports aiohttp, so imported late.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+from attrs import define, field
+
+from vidu_async.testing import answers
+from vidu_async.testing.intercept import Drop, Intercept, Reply
+from vidu_async.testing.links import LinkRefused
+from vidu_async.testing.refusals import Refusal
+from vidu_async.testing.service import Asked, Handler, Service
+
+_MOST_BYTES = 20 * 1024 * 1024
+_SHUTDOWN_SECONDS = 0.1
+
+_REASONS = {404: "NotFound", 405: "MethodNotAllowed", 413: "RequestEntityTooLarge"}
+
+WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@define(kw_only=True, eq=False)
+class Server:
+    """One listening socket for one service."""
+
+    service: Service
+    api_key: str = field(repr=False)
+    lock: AbstractContextManager[object]
+    """Held while the service is asked: its account may be looked at from another thread."""
+    clock: Callable[[], float]
+    """Unix seconds."""
+    intercept: Callable[[], Intercept | None]
+    """Looked up for every request, since a test may set another one at any time."""
+    requests: Counter[str]
+    _runner: web.AppRunner | None = field(default=None, init=False)
+
+    async def start(self, host: str, port: int, *, lists: bool, cancels: bool) -> str:
+        """Listen, and return the base URL."""
+        app = web.Application(client_max_size=_MOST_BYTES, middlewares=[self._middleware()])
+        for method, path, handler in self.service.routes(lists=lists, cancels=cancels):
+            app.router.add_route(method, path, self._api(handler))
+        # HEAD comes here too, to be refused: a link is signed for one method.
+        app.router.add_get("/results/{id}/{name}", self._result)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except BaseException:
+            await self.stop()
+            raise
+        name, number, *_ = self._runner.addresses[0]
+        return f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _middleware(self) -> Middleware:
+        @web.middleware
+        async def counted(request: web.Request, handler: WebHandler) -> web.StreamResponse:
+            self.requests[f"{request.method} {_route(request)}"] += 1
+            try:
+                return await self._intercepted(request, handler)
+            except web.HTTPException as error:
+                refusal = Refusal(_REASONS.get(error.status, "BadRequest"), error.reason)
+                return web.json_response(refusal.body(), status=refusal.status)
+
+        return counted
+
+    async def _intercepted(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
+        intercept = self.intercept()
+        if intercept is None:
+            return await handler(request)
+        verdict = await intercept(request.method, request.path, request.headers, await request.read())
+        if verdict is None:
+            return await handler(request)
+        if verdict.after:
+            with suppress(web.HTTPException):
+                await handler(request)
+        return _played(request, verdict)
+
+    def _api(self, handler: Handler) -> WebHandler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                self._authorize(request)
+                asked = await _asked(request)
+                with self.lock:
+                    return web.json_response(handler(asked, self.clock()))
+            except Refusal as refusal:
+                return web.json_response(refusal.body(), status=refusal.status)
+
+        return handle
+
+    def _authorize(self, request: web.Request) -> None:
+        # Vidu's own sites say Token, gateways say Bearer.
+        accepted = {f"Token {self.api_key}", f"Bearer {self.api_key}"}
+        if request.headers.get(hdrs.AUTHORIZATION) not in accepted:
+            raise Refusal("Unauthorized", "invalid api key")
+
+    def _check_link(self, request: web.Request) -> None:
+        if hdrs.AUTHORIZATION in request.headers:
+            raise LinkRefused(400, "InvalidArgument", "Only one auth mechanism allowed")
+        self.service.links.check(request.method, request.path, request.query, self.clock())
+
+    async def _result(self, request: web.Request) -> web.StreamResponse:
+        try:
+            self._check_link(request)
+        except LinkRefused as refused:
+            return web.Response(status=refused.status, text=refused.body(), content_type="application/xml")
+        # The signature vouches for the task and the name.
+        task = self.service.account.tasks[request.match_info["id"]]
+        name = request.match_info["name"]
+        content = answers.content(task, name)
+        disposition = f'attachment; filename="general-6-{int(task.created_at)}.{name.rpartition(".")[2]}"'
+        return _stored(request, content, {hdrs.CONTENT_DISPOSITION: disposition})
+
+
+def _route(request: web.Request) -> str:
+    """Return the template of the path, or the path itself where there is no such route."""
+    resource = request.match_info.route.resource
+    return request.path if resource is None else resource.canonical
+
+
+async def _asked(request: web.Request) -> Asked:
+    return Asked(
+        task_id=request.match_info.get("id", ""),
+        query={name: request.query.getall(name) for name in request.query},
+        content_type=request.content_type,
+        body=await request.read(),
+    )
+
+
+def _played(request: web.Request, verdict: Reply | Drop) -> web.StreamResponse:
+    if isinstance(verdict, Drop):
+        # What is returned then has nowhere to go, and aiohttp lets it.
+        if request.transport is not None:
+            request.transport.close()
+        return web.Response()
+    headers: Mapping[str, str] = {hdrs.CONTENT_TYPE: verdict.content_type, **verdict.headers}
+    return web.Response(status=verdict.status, body=verdict.content, headers=headers)
+
+
+def _stored(request: web.Request, content: bytes, headers: dict[str, str]) -> web.Response:
+    """Return the bytes, or the one range of them that was asked for, as an object store would."""
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    kind = "video/mp4" if request.path.endswith(".mp4") else "image/png"
+    headers |= {hdrs.CONTENT_TYPE: kind, hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes"}
+    wanted = _range(request, etag)
+    if wanted is None:
+        return web.Response(body=content, headers=headers)
+    start, stop, _ = wanted.indices(len(content))
+    if start >= stop:
+        refused = LinkRefused(416, "InvalidRange", "The requested range is not satisfiable")
+        limits = {hdrs.CONTENT_RANGE: f"bytes */{len(content)}"}
+        return web.Response(status=416, text=refused.body(), content_type="application/xml", headers=limits)
+    headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{len(content)}"
+    return web.Response(status=206, body=content[start:stop], headers=headers)
+
+
+def _range(request: web.Request, etag: str) -> slice | None:
+    """Return the range that was asked for; None for no range, a malformed one, or one of another content."""
+    if hdrs.RANGE not in request.headers or request.headers.get(hdrs.IF_RANGE, etag) != etag:
+        return None
+    try:
+        return request.http_range
+    except ValueError:
+        return None

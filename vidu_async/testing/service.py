@@ -1,0 +1,186 @@
+"""The service without its network: a question that has been read in, the answer's body out, or a `Refusal`.
+
+Plain functions of account and time; whoever calls them sees to it that one runs at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from attrs import define, frozen
+
+from vidu_async.testing import answers, timestamps
+from vidu_async.testing.account import Account, StoredSubject, Task
+from vidu_async.testing.links import Links
+from vidu_async.testing.refusals import Refusal, refuse_unless
+from vidu_async.testing.rules import ENDPOINTS, check_stored_subject, read_order
+
+API_ROOT: Final = "/ent/v2"
+_WINDOW: Final = 7 * 86_400 * 1_000_000_000
+_MOST_PER_PAGE: Final = 100
+_MOST_DIGITS: Final = 20
+
+
+@frozen
+class Asked:
+    """One API request. `task_id` is the one in its path, if any."""
+
+    task_id: str
+    query: Mapping[str, Sequence[str]]
+    content_type: str
+    body: bytes
+
+    def first(self, *names: str, default: str = "") -> str:
+        """Return the first value of the first of `names` that the query has."""
+        return next((self.query[name][0] for name in names if name in self.query), default)
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a JSON object. Raises `Refusal`."""
+        refuse_unless(self.content_type.lower() == "application/json", "BadRequest", "Content-Type must be json")
+        try:
+            content = json.loads(self.body, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise Refusal("BadRequest", "body is not valid JSON") from None
+        if not isinstance(content, dict):
+            raise Refusal("BadRequest", "body is not a JSON object")
+        return content
+
+
+Row = TypeVar("Row", Task, StoredSubject)
+Handler = Callable[[Asked, float], dict[str, Any]]
+"""Called with the question and the time in Unix seconds."""
+
+
+def _no_constant(name: str) -> object:
+    """Refuse NaN and Infinity, which Python's parser takes but which are no JSON."""
+    raise ValueError(name)
+
+
+@define(eq=False)
+class Service:
+    """Answers every question of the API about one account."""
+
+    account: Account
+    links: Links
+    fails: Callable[[Mapping[str, Any]], str | None]
+
+    def routes(self, *, lists: bool, cancels: bool) -> Iterable[tuple[str, str, Handler]]:
+        """Yield method, path template and handler of each endpoint there is."""
+        for endpoint in ENDPOINTS:
+            yield "POST", f"{API_ROOT}/{endpoint}", self._creator(endpoint)
+        yield "GET", f"{API_ROOT}/tasks/{{id}}/creations", self.query
+        if lists:
+            yield "GET", f"{API_ROOT}/tasks", self.list_tasks
+        if cancels:
+            yield "POST", f"{API_ROOT}/tasks/{{id}}/cancel", self.cancel
+        yield "GET", f"{API_ROOT}/credits", self.credits
+        yield "POST", f"{API_ROOT}/subjects", self.store_subject
+        yield "GET", f"{API_ROOT}/subjects", self.list_subjects
+
+    def _creator(self, endpoint: str) -> Handler:
+        def create(asked: Asked, now: float) -> dict[str, Any]:
+            task = self.account.submit(read_order(endpoint, asked.json()), now)
+            task.doom = self.fails(task.request) or ""
+            return answers.created(task, self.links)
+
+        return create
+
+    def query(self, asked: Asked, now: float) -> dict[str, Any]:
+        """Answer GET tasks/{id}/creations."""
+        return answers.queried(self.account.find(asked.task_id, now), self.links, now)
+
+    def cancel(self, asked: Asked, now: float) -> dict[str, Any]:
+        """Answer POST tasks/{id}/cancel. The body may be missing; an id in it must be the path's."""
+        named = asked.json().get("id", asked.task_id) if asked.body else asked.task_id
+        refuse_unless(named == asked.task_id, "BadRequest", "id")
+        self.account.cancel(asked.task_id, now)
+        return {}
+
+    def credits(self, asked: Asked, now: float) -> dict[str, Any]:
+        """Answer GET credits."""
+        detail = asked.first("show_detail", default="false")
+        refuse_unless(detail in {"true", "false"}, "FieldInvalid", "show_detail")
+        self.account.advance(now)
+        return answers.credits_left(self.account, show_detail=detail == "true")
+
+    def list_tasks(self, asked: Asked, now: float) -> dict[str, Any]:
+        """Answer GET tasks: the newest first."""
+        self.account.advance(now)
+        chosen = _choice(asked, now)
+        found = [task for task in reversed(self.account.tasks.values()) if chosen(task)]
+        # Older pages spell the prefix "paper".
+        size = _number(asked, ("pager.pagesz", "paper.pagesz"), default=10, least=1, most=_MOST_PER_PAGE)
+        number = _number(asked, ("pager.page", "paper.page"), default=0)
+        page, token = _page(found, size, number, asked.first("pager.page_token", "paper.page_token"))
+        return {"next_page_token": token, "tasks": [answers.row(task, self.links, now) for task in page]}
+
+    def store_subject(self, asked: Asked, now: float) -> dict[str, Any]:
+        """Answer POST subjects."""
+        body = asked.json()
+        check_stored_subject(body)
+        return answers.stored(self.account.store(body, now), self.links)
+
+    def list_subjects(self, asked: Asked, _now: float) -> dict[str, Any]:
+        """Answer GET subjects: the newest first. The service's own subjects, "system", are none here."""
+        ownership = asked.first("ownership", default="private")
+        refuse_unless(ownership in {"system", "private"}, "FieldInvalid", "ownership")
+        found = list(reversed(self.account.subjects.values())) if ownership == "private" else []
+        if wanted := asked.query.get("subject_ids"):
+            found = [subject for subject in found if subject.id in wanted]
+        size = _number(asked, ("count",), default=20, least=1, most=_MOST_PER_PAGE)
+        page, token = _page(found, size, 0, asked.first("next_page_token"))
+        subjects = [answers.stored(subject, self.links) for subject in page]
+        return {"subjects": subjects, "next_page_token": token, "count": len(subjects)}
+
+
+def _choice(asked: Asked, now: float) -> Callable[[Task], bool]:
+    """Return the filter that a list's query describes; values of one name are alternatives."""
+    query = asked.query
+    since = _moment(asked, "created_at.from", timestamps.nanoseconds(now) - _WINDOW)
+    until = _moment(asked, "created_at.to", timestamps.nanoseconds(now))
+    looked_at: dict[str, Callable[[Task], str]] = {
+        "task_ids": lambda task: task.id,
+        "states": lambda task: task.state,
+        "model_versions": lambda task: task.model.removeprefix("vidu"),
+        "resolutions": lambda task: task.order.resolution,
+        "templates": lambda _task: "",
+    }
+
+    def chosen(task: Task) -> bool:
+        in_time = since <= timestamps.nanoseconds(task.created_at) <= until
+        return in_time and all(value(task) in query.get(name, (value(task),)) for name, value in looked_at.items())
+
+    return chosen
+
+
+def _moment(asked: Asked, name: str, default: int) -> int:
+    if name not in asked.query:
+        return default
+    try:
+        return timestamps.read(asked.first(name))
+    except ValueError:
+        raise Refusal("FieldInvalid", name) from None
+
+
+def _number(asked: Asked, names: tuple[str, ...], *, default: int, least: int = 0, most: int = 10**9) -> int:
+    text = asked.first(*names, default=str(default))
+    refuse_unless(_is_number(text) and least <= int(text) <= most, "FieldInvalid", names[0])
+    return int(text)
+
+
+def _is_number(text: str) -> bool:
+    # Longer than any id is no number of ours, and a very long one Python refuses to read.
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+
+
+def _page(found: Sequence[Row], size: int, number: int, token: str) -> tuple[Sequence[Row], str]:
+    """Return one page and the token of the next, "" at the end.
+
+    A token is the last id shown: ids only grow, so what is created meanwhile shifts no page.
+    """
+    refuse_unless(not token or _is_number(token), "FieldInvalid", "page_token")
+    rest = [item for item in found if int(item.id) < int(token)] if token else found[number * size :]
+    page = rest[:size]
+    return page, page[-1].id if len(rest) > size else ""

@@ -1,0 +1,196 @@
+"""A Vidu of one's own: the whole service on a loopback port, for tests and for trying things out.
+
+This file ties account, service and server together and is what a test holds in its hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from random import Random
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from vidu_async.client import ViduClient
+from vidu_async.polling import Polling
+from vidu_async.protocol.gateway import Gateway
+from vidu_async.testing.account import Account, Entry, Pace, Task
+from vidu_async.testing.intercept import Intercept
+from vidu_async.testing.links import Links
+from vidu_async.testing.service import Service
+
+if TYPE_CHECKING:
+    from vidu_async.testing.server import Server
+
+_SHORTEST_POLL = 0.005
+_LONGEST_POLL = 0.05
+
+
+def _never(_request: Mapping[str, Any]) -> None:
+    return None
+
+
+class Simulator:
+    """A faithful Vidu over real HTTP, as an async context manager.
+
+    Credits, tasks and ids live as long as the object: leaving it and entering it again is an outage and a
+    restart (give a `port` to be found at the same place again).
+
+    - `time_scale` multiplies every duration. At 1.0 a task takes a tenth of a second; 600 is about real.
+    - `api_key` is the one key that is accepted, after `Bearer` or `Token`.
+    - `credits` the account starts with.
+    - `concurrency` is how many tasks are processed at once; the others wait in `queueing`.
+    - `lists=False`, `cancels=False`: those paths answer 404, as at a gateway that lacks them.
+    - `host` and `port` to listen on; port 0 takes a free one.
+    - `seed` makes durations and chosen seeds repeatable; ids differ in every run all the same.
+    - `fails` is called with the body of each accepted creation. The task will fail with the err_code it
+      returns, "CreationPolicyViolation" for example; None lets it succeed.
+    - `intercept` is an async callable that sees method, path (without query), headers and body of every
+      request. It returns None to let the service answer, a `Reply` to answer in its place, `DROP` to close
+      the connection without an answer, or `DROP_AFTER` to do so once the service has acted. It may be set at
+      any time.
+
+    A `callback_url` is accepted and echoed where the service does so, but nothing is ever sent to it.
+    """
+
+    intercept: Intercept | None
+    requests: Counter[str]
+    """How many requests came, by method and route: `requests["GET /ent/v2/tasks/{id}/creations"]`."""
+
+    def __init__(  # noqa: PLR0913 - these are the knobs, each with a default
+        self,
+        *,
+        time_scale: float = 1.0,
+        api_key: str = "sk-simulator",
+        credits: int = 100_000,  # noqa: A002 - Vidu's word
+        concurrency: int = 5,
+        lists: bool = True,
+        cancels: bool = True,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        seed: int | None = None,
+        fails: Callable[[Mapping[str, Any]], str | None] | None = None,
+        intercept: Intercept | None = None,
+    ) -> None:
+        if time_scale <= 0 or concurrency < 1:
+            msg = "time_scale must be above 0 and concurrency at least 1"
+            raise ValueError(msg)
+        self.intercept = intercept
+        self.requests = Counter()
+        self._time_scale = time_scale
+        self._api_key = api_key
+        self._host, self._port = host, port
+        self._lists, self._cancels = lists, cancels
+        self._clock: Callable[[], float] = time.time
+        # Reentrant: `fails` is called with it held, and may want to look at the tasks.
+        self._lock = threading.RLock()
+        self._account = Account(
+            credits=credits,
+            concurrency=concurrency,
+            pace=Pace().scaled(time_scale),
+            random=Random(seed),  # noqa: S311 - repeatable on purpose
+            now=time.time(),
+        )
+        self._secret = secrets.token_bytes(32)
+        self._service = Service(self._account, Links("", self._secret), fails or _never)
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start to listen."""
+        # Importing aiohttp takes longer than all the rest of the package; a pytest plugin must not.
+        from vidu_async.testing.server import Server  # noqa: PLC0415
+
+        if self._server is not None:
+            msg = "this Simulator is running already"
+            raise RuntimeError(msg)
+        # The loop's time, so that under a virtual clock whole hours of queueing pass at once.
+        loop = asyncio.get_running_loop()
+        origin = time.time() - loop.time()
+        self._clock = lambda: origin + loop.time()
+        self._server = Server(
+            service=self._service,
+            api_key=self._api_key,
+            lock=self._lock,
+            clock=self._clock,
+            intercept=lambda: self.intercept,
+            requests=self.requests,
+        )
+        try:
+            base_url = await self._server.start(self._host, self._port, lists=self._lists, cancels=self._cancels)
+        except BaseException:
+            self._server = None
+            raise
+        self._service.links = Links(base_url, self._secret)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening and close every connection, at once."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
+
+    @property
+    def url(self) -> str:
+        """The base URL, `http://127.0.0.1:40000`. Raises RuntimeError before the Simulator was entered."""
+        if not self._service.links.base_url:
+            msg = "a Simulator has no URL before `async with`"
+            raise RuntimeError(msg)
+        return self._service.links.base_url
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway a client needs to speak to it."""
+        return Gateway(base_url=self.url)
+
+    def client(self, **options: Any) -> ViduClient:  # noqa: ANN401 - handed on as they are
+        """Return a client of this service that polls at its pace. `options` go to `ViduClient` and win."""
+        shortest, longest = _SHORTEST_POLL * self._time_scale, _LONGEST_POLL * self._time_scale
+        options.setdefault("api_key", self._api_key)
+        options.setdefault("gateway", self.gateway)
+        options.setdefault("polling", Polling(min_interval=shortest, max_interval=longest))
+        return ViduClient(**options)
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """Every accepted task by id, in the order of acceptance, as of now; a live view."""
+        self._catch_up()
+        return MappingProxyType(self._account.tasks)
+
+    @property
+    def accepted(self) -> list[Task]:
+        """Every accepted task, in the order of acceptance, as of now."""
+        return list(self.tasks.values())
+
+    @property
+    def credits(self) -> int:
+        """The credits that are left."""
+        self._catch_up()
+        return self._account.credits
+
+    @property
+    def charged(self) -> int:
+        """The credits taken so far, less those refunded."""
+        self._catch_up()
+        return self._account.charged
+
+    @property
+    def ledger(self) -> list[Entry]:
+        """Every taking and refunding of credits, in order."""
+        self._catch_up()
+        return list(self._account.ledger)
+
+    def __repr__(self) -> str:
+        where = self.url if self._server is not None else "not running"
+        account = self._account
+        return f"<Simulator {where}, {len(account.tasks)} tasks, {account.credits} credits left>"
+
+    def _catch_up(self) -> None:
+        """Play what happened meanwhile: nothing moves by itself."""
+        with self._lock:
+            self._account.advance(self._clock())
