@@ -438,7 +438,7 @@ class ViduClient:
 
         """
         creation = downloads.creations_of(found)[0]
-        place = downloads.Target.of(target, name or creation.task_id, exists)
+        place = downloads.Target.of(target, downloads.stem_of(creation, name), exists)
         return await downloads.fetch(self._bind(), creation, place, variant=variant)
 
     # Beginning and ending

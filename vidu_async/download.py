@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,20 @@ def creations_of(found: Task | Creation) -> tuple[Creation, ...]:
     if not found.creations:
         raise DownloadError(f"task {found.id} is {found.state.value} and has no result to download")
     return found.creations
+
+
+def stem_of(creation: Creation, name: str | None) -> str:
+    """Return the file's name without suffix: the one given, else the task id with what no name should hold replaced.
+
+    Raises:
+        ConfigError: the name is a path.
+
+    """
+    if name is None:
+        return re.sub(r"[^\w.-]", "_", creation.task_id, flags=re.ASCII).lstrip(".")[:120] or "task"
+    if name in {"", ".", ".."} or not name.isprintable() or re.search(r"[/\\]", name):
+        raise ConfigError(f"name= must be a plain file name without suffix, not {name!r}; the folder is the target")
+    return name
 
 
 @define(eq=False)
@@ -98,7 +113,10 @@ async def fetch(transport: Transport, creation: Creation, target: Target, *, var
         DownloadError: no link, a refused or broken transfer, something that is no picture or video, or a disk's no.
 
     """
-    link = getattr(creation, variant)
+    links = {"url": creation.url, "cover_url": creation.cover_url, "watermarked_url": creation.watermarked_url}
+    if variant not in links:
+        raise ConfigError(f"variant= must be one of {', '.join(links)}, not {variant!r}")
+    link = links[variant]
     if not link:
         raise DownloadError(f"task {creation.task_id} has no {variant}")
     present = target.present()

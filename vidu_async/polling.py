@@ -14,8 +14,8 @@ from vidu_async.protocol.models import Task, TaskState
 
 _SHARE_OF_AGE = 0.05
 """A task half a minute old may be seen finished up to 1.5 s late, one ten minutes old up to 20 s late."""
-_OFF_PEAK_INTERVAL = 60.0
-"""An off-peak task takes up to 48 hours; a minute more is nothing to it."""
+_OFF_PEAK_STRETCH = 3.0
+"""An off-peak task takes up to 48 hours: with the default bounds, a look a minute is enough."""
 
 
 class PollingPolicy(Protocol):
@@ -39,7 +39,7 @@ def _positive(_: object, attribute: object, value: float | None) -> None:
 class Polling:
     """Look rarely at old tasks and often at young ones, between two bounds in seconds.
 
-    Off-peak tasks that have not begun are looked at once a minute (or at `max_interval`, if that is longer).
+    Off-peak tasks that have not begun are looked at every three times `max_interval`: once a minute by default.
     """
 
     min_interval: float = field(default=1.0, validator=_positive)
@@ -53,5 +53,5 @@ class Polling:
     def interval(self, task: Task | None, age: float) -> float:
         """Return a twentieth of the age, within the bounds."""
         if task is not None and task.off_peak and task.state is not TaskState.PROCESSING:
-            return max(self.max_interval, _OFF_PEAK_INTERVAL)
+            return self.max_interval * _OFF_PEAK_STRETCH
         return min(max(age * _SHARE_OF_AGE, self.min_interval), self.max_interval)

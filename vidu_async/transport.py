@@ -187,6 +187,8 @@ class Transport:
 
     def _session(self, road: str) -> aiohttp.ClientSession:
         if road == "pool" and self._given is not None:
+            if self._given.closed:
+                raise ConfigError("the session passed as session= is closed; keep it open as long as the client")
             return self._given
         if road not in self._sessions:
             self._sessions[road] = self._open(road)

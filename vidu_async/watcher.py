@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 
 from attrs import define, field
 
+from vidu_async.polling import Polling
 from vidu_async.protocol.errors import (
     APIError,
     ConfigError,
@@ -234,7 +235,12 @@ class Watcher:
 
     def _interval(self, watch: Watch) -> float:
         age = (watch.looked or 0.0) - (watch.began or 0.0)
-        interval = self._policy.interval(watch.task, age)
+        try:
+            interval = self._policy.interval(watch.task, age)
+        except Exception:
+            # Somebody's own policy must not leave its waiters hanging.
+            _log.exception("the polling policy failed; the default takes its place")
+            interval = Polling().interval(watch.task, age)
         if isinstance(watch.trouble, RateLimitError) and watch.trouble.retry_after:
             return max(interval, min(watch.trouble.retry_after, _RETRY_AFTER))
         return min(interval, _EMPTY_PAUSE) if watch.empty_looks else interval
@@ -277,7 +283,7 @@ class Watcher:
         except ViduError as error:
             self._troubled(watch, error)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
-            # A fault of ours or of a caller's policy must not leave the waiters hanging without a word.
+            # Not even a fault of ours may leave the waiters hanging.
             _log.exception("looking at task %s failed", watch.task_id)
             self._troubled(watch, ProtocolError(f"looking failed: {error!r}"))
         finally:
@@ -296,6 +302,8 @@ class Watcher:
             watch.tell()
 
     def _is_final(self, watch: Watch, error: ViduError, now: float) -> bool:
+        if isinstance(error, ConfigError):
+            return True
         if not isinstance(error, APIError) or not error.readable or error.status not in _FINAL:
             return False
         is_lag = isinstance(error, NotFoundError) and watch.vouched is not None and now - watch.vouched < _LAG
