@@ -62,7 +62,9 @@ async def vidu(vidu_sim: Simulator) -> AsyncIterator[ViduClient]:
 
 
 EVERY: list[Request] = [
-    ImageToVideo(model="viduq3-turbo", images=[URL], prompt="the fox runs", audio=False, seed=7, wm_position="top_left"),
+    ImageToVideo(
+        model="viduq3-turbo", images=[URL], prompt="the fox runs", audio=False, seed=7, wm_position="top_left"
+    ),
     StartEndToVideo(model="viduq3-pro", images=[URL, URL], duration=3, bgm=True),
     ReferenceToVideo(model="viduq2", prompt="@fox runs", subjects=[Subject(name="fox", images=[URL])]),
     ReferenceToVideo(model="viduq2", prompt="a fox runs", images=[URL, URL], aspect_ratio="9:16"),
@@ -323,7 +325,7 @@ async def test_a_second_running_loop_is_refused(vidu: ViduClient) -> None:
 
     def elsewhere() -> None:
         try:
-            asyncio.run(vidu.fetch_task("1"))  # type: ignore[arg-type]
+            asyncio.run(vidu.fetch_task("1"))
         except ConfigError as error:
             errors.append(error)
 
@@ -360,7 +362,9 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert (moved.base_url, moved.auth_scheme) == ("http://127.0.0.1:1", "Token")
 
 
-@pytest.mark.parametrize("key", ["", "two words", "line\nbreak", "Bearer abc", "Token abc", "ключ", "tab\t", "secret\r\n"])
+@pytest.mark.parametrize(
+    "key", ["", "two words", "line\nbreak", "Bearer abc", "Token abc", "ключ", "tab\t", "secret\r\n"]
+)
 def test_a_key_that_cannot_be_one_is_refused_unseen(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the variable and never shows the key."""
     monkeypatch.delenv("VIDU_API_KEY", raising=False)

@@ -38,7 +38,9 @@ def task(server: faulty.FaultyServer, path: str = "/film", task_id: str = "77", 
     return Task(id=task_id, state=TaskState.SUCCESS, creations=(creation,))
 
 
-async def test_a_result_is_saved_under_its_task_id(server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path) -> None:
+async def test_a_result_is_saved_under_its_task_id(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
     """With the suffix that its first bytes show, byte for byte, and with nothing else left behind."""
     path = await vidu.download(task(server), tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "77.mp4"
@@ -48,7 +50,13 @@ async def test_a_result_is_saved_under_its_task_id(server: faulty.FaultyServer, 
 
 @pytest.mark.parametrize(
     ("target", "expected"),
-    [("film.mov", "film.mov"), ("out/", "out/77.mp4"), ("out", "out/77.mp4"), ("v1.5/", "v1.5/77.mp4"), (".", "77.mp4")],
+    [
+        ("film.mov", "film.mov"),
+        ("out/", "out/77.mp4"),
+        ("out", "out/77.mp4"),
+        ("v1.5/", "v1.5/77.mp4"),
+        (".", "77.mp4"),
+    ],
 )
 async def test_a_target_is_a_folder_or_a_file(
     server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path, target: str, expected: str
@@ -123,7 +131,7 @@ BROKEN: dict[str, tuple[faulty.Script, str]] = {
 
 
 @pytest.mark.parametrize(("script", "said"), BROKEN.values(), ids=BROKEN)
-async def test_what_does_not_arrive_leaves_nothing_behind(  # noqa: PLR0913, PLR0917 - fixtures and a table
+async def test_what_does_not_arrive_leaves_nothing_behind(
     server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path, script: faulty.Script, said: str
 ) -> None:
     """No partial file, under no name."""
@@ -210,7 +218,7 @@ async def test_a_large_result_takes_little_memory(
     async def film(connection: faulty.Connection, _: faulty.Asked) -> None:
         await connection.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(MP4) + 20 * len(block)}\r\n\r\n".encode())
         await connection.write(MP4)
-        for _ in range(20):
+        for _count in range(20):
             await connection.write(block)
 
     server.others = {"GET /film": film}

@@ -51,18 +51,22 @@ def test_a_client_serves_three_runs_one_after_the_other() -> None:
 
 def test_a_client_left_open_closes_with_its_loop() -> None:
     """No unclosed session, connector, transport or task is reported."""
-    assert run("""
+    assert (
+        run("""
         async def main():
             async with Simulator() as sim:
                 vidu = sim.client()
                 print((await vidu.run(REQUEST)).state)
         asyncio.run(main())
-    """) == "success\n"
+    """)
+        == "success\n"
+    )
 
 
 def test_a_client_dropped_in_a_running_loop_closes_its_connections() -> None:
     """A handler that makes a client for each request does not pile up sessions."""
-    assert run("""
+    assert (
+        run("""
         import gc
         async def main():
             async with Simulator() as sim:
@@ -74,12 +78,15 @@ def test_a_client_dropped_in_a_running_loop_closes_its_connections() -> None:
                     await asyncio.sleep(0.001)
                 print(len(asyncio.all_tasks()) - before)
         asyncio.run(main())
-    """) == "0\n"
+    """)
+        == "0\n"
+    )
 
 
 def test_a_loop_that_ends_while_tasks_are_waited_for_leaves_nothing_open() -> None:
     """Waiters, looks and sends are cancelled with the loop, and the next run goes on."""
-    assert run("""
+    assert (
+        run("""
         with run_in_thread(Simulator(time_scale=5)) as sim:
             vidu = sim.client()
             async def first():
@@ -90,12 +97,15 @@ def test_a_loop_that_ends_while_tasks_are_waited_for_leaves_nothing_open() -> No
                 return handle
             handle = asyncio.run(first())
             print(asyncio.run(handle.result()).state)
-    """) == "success\n"
+    """)
+        == "success\n"
+    )
 
 
 def test_a_loop_that_is_neither_running_nor_closed_at_the_end_leaves_nothing_open() -> None:
     """As in a kernel, or with `run_until_complete`: connections are closed when the interpreter ends."""
-    assert run("""
+    assert (
+        run("""
         with run_in_thread(Simulator()) as sim:
             vidu = sim.client()
             loop = asyncio.new_event_loop()
@@ -103,12 +113,15 @@ def test_a_loop_that_is_neither_running_nor_closed_at_the_end_leaves_nothing_ope
             import atexit
             atexit.register(loop.close)
             atexit.register(loop.run_until_complete, vidu.aclose())
-    """) == "success\n"
+    """)
+        == "success\n"
+    )
 
 
 def test_an_error_in_the_body_closes_the_client() -> None:
     """`async with` ends cleanly whatever happened inside."""
-    assert run("""
+    assert (
+        run("""
         async def main():
             async with Simulator() as sim, sim.client() as vidu:
                 await vidu.submit(REQUEST)
@@ -117,15 +130,20 @@ def test_an_error_in_the_body_closes_the_client() -> None:
             asyncio.run(main())
         except ZeroDivisionError:
             print("as it was")
-    """) == "as it was\n"
+    """)
+        == "as it was\n"
+    )
 
 
 def test_a_client_that_never_asked_anything_needs_no_loop() -> None:
     """Making, attaching and dropping is plain Python."""
-    assert run("""
+    assert (
+        run("""
         vidu = ViduClient("test-key")
         print(vidu.attach("77"), vidu.unfinished())
-    """) == "<TaskHandle 77 unknown> []\n"
+    """)
+        == "<TaskHandle 77 unknown> []\n"
+    )
 
 
 CELLS = [

@@ -16,11 +16,8 @@ import faulty
 import pytest
 
 from vidu_async import (
-    AuthenticationError,
     Gateway,
     Limits,
-    RequestTimeoutError,
-    TaskTimeoutError,
     TextToVideo,
     Timeouts,
     ViduClient,
@@ -74,10 +71,10 @@ async def test_no_error_shows_the_key(script: faulty.Script, caplog: pytest.LogC
                     errors.append(error)
             assert any(KEY in str(asked.headers) for asked in server.queries)
     assert len(errors) >= 3
-    for error in errors:
-        assert KEY not in everything_shown(error)
-        assert error.__context__ is None or isinstance(error.__context__, ViduError)
-        assert error.__cause__ is None or isinstance(error.__cause__, ViduError)
+    for caught in errors:
+        assert KEY not in everything_shown(caught)
+        assert caught.__context__ is None or isinstance(caught.__context__, ViduError)
+        assert caught.__cause__ is None or isinstance(caught.__cause__, ViduError)
     assert KEY not in caplog.text
 
 
@@ -94,7 +91,10 @@ async def test_an_unreachable_server_shows_no_key() -> None:
 
 async def test_nothing_that_is_looked_at_shows_the_key() -> None:
     """repr, str, vars and copies of the client and its parts."""
-    async with faulty.FaultyServer() as server, ViduClient(KEY, base_url=server.url, limits=Limits(in_flight=5)) as vidu:
+    async with (
+        faulty.FaultyServer() as server,
+        ViduClient(KEY, base_url=server.url, limits=Limits(in_flight=5)) as vidu,
+    ):
         handle = await vidu.submit(REQUEST)
         task = await handle
         for thing in (vidu, vidu.gateway, handle, task, handle.events(), vidu.as_completed([handle])):
@@ -123,7 +123,7 @@ def test_the_key_itself_shows_nothing_and_does_not_travel() -> None:
     assert KEY not in f"{key!r}{key}"
     for carry in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError):
-            carry(key)  # type: ignore[operator]
+            carry(key)
     assert key.header(Gateway.vidu()) == {"Authorization": f"Token {KEY}"}
     assert key.header(Gateway(base_url="https://raw.example", auth_scheme="")) == {"Authorization": KEY}
 
@@ -149,9 +149,11 @@ async def test_the_key_goes_nowhere_but_to_the_gateway(tmp_path: Path) -> None:
 
 async def test_links_are_shown_without_their_signature() -> None:
     """Whoever reads a log must not be able to open the file."""
-    async with faulty.FaultyServer(looks=[faulty.success("https://r.invalid/a?X-Amz-Signature=5ecre7")]) as server:
-        async with ViduClient(KEY, base_url=server.url) as vidu:
-            task = await vidu.attach("1")
+    async with (
+        faulty.FaultyServer(looks=[faulty.success("https://r.invalid/a?X-Amz-Signature=5ecre7")]) as server,
+        ViduClient(KEY, base_url=server.url) as vidu,
+    ):
+        task = await vidu.attach("1")
     assert "5ecre7" not in f"{task!r}{task.creations[0]!r}"
     assert "https://r.invalid/a" in repr(task)
 
@@ -171,5 +173,3 @@ def test_a_traceback_printed_by_the_loop_shows_no_key() -> None:
     assert "SubmissionUnknownError" in screen.getvalue()
     assert KEY not in screen.getvalue()
     assert "aiohttp" not in screen.getvalue()
-
-

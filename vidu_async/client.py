@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import weakref
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
-from attrs import define, evolve
+from attrs import evolve
 
 from vidu_async import download as downloads
 from vidu_async import media
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, outcome
-from vidu_async.journal import MemoryJournal, Row, RowState, new_key
+from vidu_async.journal import MemoryJournal, new_key
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.polling import Polling, PollingPolicy
 from vidu_async.protocol import calls
@@ -21,14 +19,13 @@ from vidu_async.protocol.errors import (
     APIError,
     CancelRefusedError,
     ConfigError,
-    SubmissionUnknownError,
     TaskTimeoutError,
     UnsupportedError,
     ViduError,
 )
 from vidu_async.protocol.gateway import Gateway
-from vidu_async.submission import Submission
-from vidu_async.transport import ApiKey, Timeouts, Transport
+from vidu_async.submission import Outbox, Submission
+from vidu_async.transport import ApiKey, Connections, Timeouts, Transport
 from vidu_async.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -48,11 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_log = logging.getLogger("vidu_async")
-
 _LIMITS, _POLLING, _TIMEOUTS = Limits(), Polling(), Timeouts()
-_DRAIN = 30.0
-"""Seconds that closing waits for requests on their way."""
 
 
 def _key_from(api_key: str | None) -> ApiKey:
@@ -72,24 +65,6 @@ def _gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
         return gateway if base_url is None else evolve(gateway, base_url=base_url)
     found = base_url or os.environ.get("VIDU_BASE_URL")
     return Gateway.at(found) if found else Gateway.kkiai()
-
-
-@define(eq=False)
-class _Sending:
-    """A paid call under way and how many callers wait for it."""
-
-    submission: Submission[Any]
-    done: asyncio.Task[Any]
-    callers: int = 0
-
-
-@define(eq=False)
-class _Binding:
-    """What belongs to one event loop."""
-
-    loop: asyncio.AbstractEventLoop
-    transport: Transport
-    closer: asyncio.Task[None]
 
 
 class ViduClient:
@@ -131,13 +106,14 @@ class ViduClient:
         self._key = _key_from(api_key)
         self._gateway = _gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
-        self._timeouts = timeouts
-        self._connecting: dict[str, Any] = {"given": session, "proxy": proxy, "ssl": True if ssl is None else ssl}
+        self._connections = Connections(
+            lambda: Transport(
+                self._gateway, self._key, timeouts, given=session, proxy=proxy, ssl=True if ssl is None else ssl
+            )
+        )
         self._journal = MemoryJournal()
         self._watcher = Watcher(self.fetch_task, polling, self._journal.finished)
-        self._sends: dict[str, _Sending] = {}
-        self._binding: _Binding | None = None
-        self._is_closed = False
+        self._outbox = Outbox(self._journal)
 
     @property
     def gateway(self) -> Gateway:
@@ -145,7 +121,7 @@ class ViduClient:
         return self._gateway
 
     def __repr__(self) -> str:
-        return f"<ViduClient {self._gateway.base_url}{' closed' if self._is_closed else ''}>"
+        return f"<ViduClient {self._gateway.base_url}{' closed' if self._connections.is_closed else ''}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a ViduClient holds a key and connections and is not pickled; make one where it is needed")
@@ -184,9 +160,11 @@ class ViduClient:
         self._bind()
         call = calls.create(self._gateway, request)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
-        digest = "" if key is None else await _in_thread(media.has_files(body), media.digest, body)
+        meant = {"endpoint": request.endpoint, "fields": body}
+        digest = "" if key is None else await _in_thread(media.has_files(body), media.digest, meant)
         if key is not None and (row := self._journal.find(key, digest)):
-            return await self._again(row)
+            sending = await self._outbox.join(row)
+            return self._handle(row.task_id, key=row.key) if sending is None else cast("TaskHandle", sending)
         row = self._journal.begin(new_key() if key is None else key, digest)
 
         def accept(task: Task, permit: Permit) -> TaskHandle:
@@ -199,7 +177,7 @@ class ViduClient:
                 handle.at_end(permit.release)
             return handle
 
-        return await self._send(row, call, body, accept)
+        return await self._outbox.send(Submission(row.key, call, body, self._bind(), self._limiter), row, accept)
 
     async def run(self, request: Request, *, key: str | None = None, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
@@ -218,64 +196,7 @@ class ViduClient:
             permit.release()
             return stored
 
-        return await self._send(row, call, body, accept)
-
-    async def _again(self, row: Row) -> TaskHandle:
-        """Answer a submission under a key that is known: nothing is sent."""
-        if row.state is RowState.SENDING:
-            return cast("TaskHandle", await self._join(self._sends[row.key]))
-        if row.state is RowState.UNKNOWN:
-            said = f"submission {row.key} was sent before and may be paid, but its answer is lost ({row.evidence})"
-            raise SubmissionUnknownError(said, key=row.key, evidence=row.evidence)
-        return self._handle(row.task_id, key=row.key)
-
-    async def _send(self, row: Row, call: calls.Call[T], body: dict[str, Any], accept: Callable[[T, Permit], R]) -> R:
-        """Have a paid call sent by a task of the client's own, so that no caller's end can cut it short."""
-        submission = Submission(row.key, call, body, self._bind(), self._limiter)
-        done = asyncio.get_running_loop().create_task(self._deliver(row, submission, accept))
-        sending = self._sends[row.key] = _Sending(submission, done)
-        done.add_done_callback(lambda _: self._sent(row, sending))
-        return cast("R", await self._join(sending))
-
-    async def _deliver(self, row: Row, submission: Submission[T], accept: Callable[[T, Permit], R]) -> R:
-        try:
-            created, permit = await submission.run()
-        except SubmissionUnknownError as error:
-            self._journal.unknown(row, error.evidence)
-            raise
-        except BaseException:
-            if submission.may_be_paid:
-                self._journal.unknown(row, "the event loop ended before the answer came")
-            else:
-                self._journal.forget(row)
-            raise
-        return accept(created, permit)
-
-    def _sent(self, row: Row, sending: _Sending) -> None:
-        """Note the end of a paid call; if nobody waits for it any more, the log is where it is told."""
-        del self._sends[row.key]
-        if sending.callers == 0 and not sending.done.cancelled():
-            error = sending.done.exception()
-            said = f"failed: {error}" if error else f"went through as task {row.task_id or '(none)'}"
-            _log.log(logging.ERROR if error else logging.INFO, "submission %s, whose caller left, %s", row.key, said)
-
-    async def _join(self, sending: _Sending) -> object:
-        """Wait for a paid call. The last caller to leave withdraws it, unless it is on its way."""
-        sending.callers += 1
-        try:
-            return await asyncio.shield(sending.done)
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if caller is None or caller.cancelling() or not sending.done.cancelled():
-                raise
-            key = sending.submission.key
-        finally:
-            sending.callers -= 1
-            if sending.callers == 0 and not sending.submission.is_sending:
-                sending.done.cancel()
-        error = ConfigError(f"the client was closed before submission {key} was sent; nothing is paid")
-        error.paid, error.key = "no", key
-        raise error
+        return await self._outbox.send(Submission(row.key, call, body, self._bind(), self._limiter), row, accept)
 
     # Following
 
@@ -444,40 +365,17 @@ class ViduClient:
     # Beginning and ending
 
     def _bind(self) -> Transport:
-        """Return the connections of the running loop, new ones if it is another loop than before."""
-        if self._is_closed:
-            raise ConfigError("the client is closed; make a new one")
-        loop = asyncio.get_running_loop()
-        if self._binding is not None and self._binding.loop is loop:
-            return self._binding.transport
-        if self._binding is not None and self._binding.loop.is_running():
-            raise ConfigError("this client is in use by another running event loop; make one client for each loop")
-        transport = Transport(self._gateway, self._key, self._timeouts, **self._connecting)
-        closer = loop.create_task(_close_with_loop(transport))
-        self._binding = _Binding(loop, transport, closer)
-        # A client that is dropped without aclose() should not keep its connections until the loop ends.
-        weakref.finalize(self, _end, loop, closer)
-        return transport
+        return self._connections.here()
 
     async def aclose(self) -> None:
         """Close the client: requests on their way are given 30 seconds, those waiting are withdrawn.
 
         Tasks go on; their handles' tokens name them to the next client.
         """
-        self._is_closed = True
-        for sending in list(self._sends.values()):
-            if not sending.submission.is_sending:
-                sending.done.cancel()
-        if sends := [sending.done for sending in self._sends.values()]:
-            _, late = await asyncio.wait(sends, timeout=_DRAIN)
-            for send in late:
-                send.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        self._connections.refuse()
+        await self._outbox.aclose()
         await self._watcher.aclose()
-        binding, self._binding = self._binding, None
-        if binding is not None and binding.loop is asyncio.get_running_loop():
-            binding.closer.cancel()
-            await asyncio.gather(binding.closer, return_exceptions=True)
+        await self._connections.aclose()
 
 
 def _outcome_or_error(handle: TaskHandle) -> Task | ViduError:
@@ -490,16 +388,3 @@ def _outcome_or_error(handle: TaskHandle) -> Task | ViduError:
 async def _in_thread(is_slow: bool, call: Callable[..., R], *args: object) -> R:
     """Do something that reads files in a thread, and anything else at once."""
     return await asyncio.to_thread(call, *args) if is_slow else call(*args)
-
-
-async def _close_with_loop(transport: Transport) -> None:
-    """Wait to be cancelled, which is how an event loop ends its tasks, and close the connections."""
-    try:
-        await asyncio.get_running_loop().create_future()
-    finally:
-        await transport.aclose()
-
-
-def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(closer.cancel)

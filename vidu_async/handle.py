@@ -217,7 +217,7 @@ def checked(task: Task) -> Task:
     why = ": ".join(part for part in (task.err_code, task.err_msg) if part) or "no reason given"
     if task.is_cancelled:
         raise TaskCancelledError(f"task {task.id} was cancelled, its credits are returned", task=task)
-    raise TaskFailedError(f"task {task.id} failed ({why}); failed tasks are not charged", task=task)
+    raise TaskFailedError(f"task {task.id} failed ({why})", task=task)
 
 
 def outcome(handle: TaskHandle) -> Task:

@@ -1,7 +1,7 @@
 """Pictures and clips on their way in and out: what a file really is, and how it goes on the wire.
 
 A file's kind is read from its first bytes, never from its name. Local files and bytes become data URLs
-(`data:image/png;base64,...`), held in memory; URLs pass as they are.
+(`data:image/png;base64,...`), held in memory; URLs, data URLs included, pass unchecked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from vidu_async.protocol.checks import is_remote, shown
 from vidu_async.protocol.errors import ValidationError
@@ -43,6 +43,7 @@ SUFFIXES = {
     "video/quicktime": ".mov",
     "video/x-msvideo": ".avi",
     "video/webm": ".webm",
+    "audio/mp4": ".m4a",
 }
 
 
@@ -51,6 +52,8 @@ def kind_of(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         if head[8:12] in {b"avif", b"avis", b"heic", b"heix", b"mif1"}:
             return "image/avif" if head[8:11] == b"avi" else "image/heic"
+        if head[8:12] == b"M4A ":
+            return "audio/mp4"
         return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
     if head[:4] == b"RIFF":
         return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(head[8:12])
@@ -70,13 +73,22 @@ def kind_of(head: bytes) -> str | None:
 class LocalFile:
     """A file or bytes whose kind is known and accepted."""
 
-    source: Path | bytes
+    source: Path | bytes = field(repr=shown)
     kind: str
     size: int
 
     def read(self) -> bytes:
         """Return the content."""
-        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        if isinstance(self.source, bytes):
+            return self.source
+        try:
+            content = self.source.read_bytes()
+        except OSError as error:
+            said = f"{self.source} can no longer be read ({error.strerror})"
+            raise ValidationError(said, value=self.source) from None
+        if len(content) != self.size or kind_of(content[:HEAD]) != self.kind:
+            raise ValidationError(f"{self.source} has changed since it was looked at", value=self.source)
+        return content
 
     def data_url(self) -> str:
         """Return the content as the API takes it inline."""
@@ -89,24 +101,31 @@ def _open(value: str | bytes | PathLike[str], place: str, accepted: frozenset[st
         source: Path | bytes = value
         head, size = value[:HEAD], len(value)
     else:
-        source = Path(value).expanduser()
         try:
+            source = Path(value).expanduser()
             # Asked before opening: opening a pipe would wait for its writer.
             status = source.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise ValidationError(f"{place}: {shown(str(value))} is not a regular file", field=place, value=value)
             with source.open("rb") as file:
                 head, size = file.read(HEAD), status.st_size
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             said = f"{place}: {shown(str(value))} is neither a URL nor a readable file ({why})"
             raise ValidationError(said, field=place, value=value) from None
     kind = kind_of(head)
     if kind not in accepted:
-        found = kind or ("an empty file" if not size else f"something that begins with {head[:12]!r}")
+        found = kind or _foreign(head) or ("an empty file" if not size else f"something that begins with {head[:12]!r}")
         said = f"{place} must be one of {', '.join(sorted(accepted))}, not {found}"
         raise ValidationError(said, field=place, value=value, allowed=sorted(accepted))
     return LocalFile(source, kind, size)
+
+
+def _foreign(head: bytes) -> str | None:
+    """Name the texts that are taken for pictures most often."""
+    begun = head.lstrip().lower()
+    marks = {b"<svg": "image/svg+xml", b"<?xml": "text/xml", b"<!doctype html": "text/html", b"<html": "text/html"}
+    return next((kind for start, kind in marks.items() if begun.startswith(start)), None)
 
 
 def has_local(body: Mapping[str, Any] | None) -> bool:
@@ -126,7 +145,8 @@ def resolved(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a creation's body with every local file in it opened and checked, as `LocalFile`.
 
     Raises:
-        ValidationError: a file is missing, unreadable or of a kind Vidu does not take, or all would be too large.
+        ValidationError: a file is missing, unreadable or of a kind Vidu does not take, or all together, as base64, are
+            larger than a request may be.
 
     """
     found: dict[str, Any] = _resolve(dict(body), "", None)
@@ -161,15 +181,18 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     """Return a resolved body as the JSON that is sent.
 
     Raises:
-        ValidationError: a value that JSON does not hold.
+        ValidationError: a value that JSON does not hold, a file that has changed meanwhile, or too much in all.
 
     """
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_inline).encode()
+        sent = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_inline).encode()
     except ValidationError:
         raise
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValidationError(f"the request holds what JSON cannot: {error}") from None
+    if len(sent) > _BODY_LIMIT:
+        raise ValidationError(f"the request takes {len(sent)} bytes; Vidu accepts {_BODY_LIMIT}. Give URLs instead")
+    return sent
 
 
 def has_files(body: Mapping[str, Any]) -> bool:
@@ -191,4 +214,5 @@ def digest(body: Mapping[str, Any]) -> str:
             return {"sha256": hashlib.sha256(value.read()).hexdigest()}
         return _inline(value)
 
-    return hashlib.sha256(json.dumps(body, sort_keys=True, default=fingerprint).encode()).hexdigest()
+    said = json.loads(json.dumps(body, default=fingerprint))
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

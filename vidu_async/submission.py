@@ -3,19 +3,22 @@
 The rule: a creation is sent again only if it provably never left (no connection came about), or the server said 429.
 Everything else that is not a definite refusal is unknown: it may be paid, so it is reported and never sent again.
 
-`judge` decides without I/O; `Submission.run` does the waiting and sending.
+`judge` decides without I/O; `Submission.run` does the waiting and sending; the `Outbox` owns what is under way, so that
+no caller's end cuts a paid call short.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from attrs import define
+from attrs import define, field
 
 from vidu_async import media
+from vidu_async.journal import MemoryJournal, Row, RowState
 from vidu_async.protocol.errors import (
+    ConfigError,
     ConnectError,
     Paid,
     ProtocolError,
@@ -29,11 +32,14 @@ from vidu_async.retry import waits
 from vidu_async.transport import Flight
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vidu_async.limiter import Limiter, Permit
     from vidu_async.protocol.calls import Call
     from vidu_async.transport import Transport
 
 T = TypeVar("T")
+R = TypeVar("R")
 E = TypeVar("E", bound=ViduError)
 
 _log = logging.getLogger("vidu_async")
@@ -44,6 +50,8 @@ _IN_PROCESS = "OperationInProcess"
 """A 400 that may speak of this very request. https://platform.vidu.com/docs/error-code."""
 _ATTEMPTS = 4
 """Tries at making a connection."""
+_DRAIN = 30.0
+"""Seconds that closing waits for requests on their way."""
 _PATIENCE = 120.0
 """Seconds of Retry-After beyond which a submission fails instead of waiting."""
 
@@ -69,23 +77,22 @@ def judge(call: Call[T], answer: Answer, key: str) -> T:
         raise _noted(error, "no", key)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - the range is the definition
         target = answer.headers.get("location", "nowhere").partition("?")[0]
-        said = f"{call.url} redirects to {target}, which is not followed: nothing was created. Correct base_url"
+        said = f"{call.url} redirects to {target}, which is not followed: nothing was created"
         raise _noted(ProtocolError(said), "no", key)
-    raise _unknown(key, f"answer {error}")
+    raise _unknown(key, f"answer {error.said}")
 
 
 def _accepted(call: Call[T], answer: Answer, key: str) -> T:
     try:
         return call.read(answer)
     except Exception as error:  # noqa: BLE001 - whatever reading stumbles over, the task may exist and be paid
-        evidence = f"answer {answer.status} without a task: {error}"
+        evidence = f"answer {answer.status} without a task: {getattr(error, 'said', error)}"
     raise _unknown(key, evidence)
 
 
-def _unknown(key: str, evidence: str) -> SubmissionUnknownError:
-    return SubmissionUnknownError(
-        f"submission {key} was sent and may be paid, but its answer is lost ({evidence})", key=key, evidence=evidence
-    )
+def _unknown(key: str, evidence: str, when: str = "was sent") -> SubmissionUnknownError:
+    said = f"submission {key} {when} and may be paid, but its answer is lost ({evidence})"
+    return SubmissionUnknownError(said, key=key, evidence=evidence)
 
 
 def is_throttle(error: ViduError) -> bool:
@@ -156,7 +163,7 @@ class Submission(Generic[T]):
             if not flight.left:
                 _noted(error, "no", self.key)
                 raise
-            evidence = str(error)
+            evidence = error.said
         else:
             return judge(self.call, answer, self.key)
         finally:
@@ -168,3 +175,89 @@ class Submission(Generic[T]):
         if media.has_files(self.body):
             return await asyncio.to_thread(media.encoded, self.body)
         return media.encoded(self.body)
+
+
+@define(eq=False)
+class _Sending:
+    """A paid call under way and how many callers wait for it."""
+
+    submission: Submission[Any]
+    done: asyncio.Task[Any]
+    callers: int = 0
+
+
+@define(eq=False)
+class Outbox:
+    """The paid calls of a client that are under way."""
+
+    _journal: MemoryJournal
+    _sends: dict[str, _Sending] = field(factory=dict, init=False)
+
+    async def send(self, submission: Submission[T], row: Row, accept: Callable[[T, Permit], R]) -> R:
+        """Have a paid call sent by a task of its own; `accept` is told of the answer even if the caller has gone."""
+        done = asyncio.get_running_loop().create_task(self._deliver(submission, row, accept))
+        sending = self._sends[row.key] = _Sending(submission, done)
+        done.add_done_callback(lambda _: self._ended(sending, row))
+        return cast("R", await self._wait(sending))
+
+    async def join(self, row: Row) -> object | None:
+        """Wait for the call that a key named before, if it is still under way: nothing is sent.
+
+        Raises:
+            SubmissionUnknownError: its answer was lost.
+
+        """
+        if row.state is RowState.SENDING:
+            return await self._wait(self._sends[row.key])
+        if row.state is RowState.UNKNOWN:
+            raise _unknown(row.key, row.evidence, when="was sent before")
+        return None
+
+    async def _deliver(self, submission: Submission[T], row: Row, accept: Callable[[T, Permit], R]) -> R:
+        try:
+            created, permit = await submission.run()
+        except SubmissionUnknownError as error:
+            self._journal.unknown(row, error.evidence)
+            raise
+        except BaseException:
+            if submission.may_be_paid:
+                self._journal.unknown(row, "the event loop ended before the answer came")
+            else:
+                self._journal.forget(row)
+            raise
+        return accept(created, permit)
+
+    def _ended(self, sending: _Sending, row: Row) -> None:
+        """Let go of a paid call; if nobody waits for it any more, the log is where its end is told."""
+        del self._sends[row.key]
+        if sending.callers == 0 and not sending.done.cancelled():
+            error = sending.done.exception()
+            said = f"failed: {error}" if error else f"went through as task {row.task_id or '(none)'}"
+            _log.log(logging.ERROR if error else logging.INFO, "submission %s, whose caller left, %s", row.key, said)
+
+    async def _wait(self, sending: _Sending) -> object:
+        """Wait for a paid call. The last caller to leave withdraws it, unless it is on its way."""
+        sending.callers += 1
+        try:
+            return await asyncio.shield(sending.done)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is None or caller.cancelling() or not sending.done.cancelled():
+                raise
+            key = sending.submission.key
+        finally:
+            sending.callers -= 1
+            if sending.callers == 0 and not sending.submission.is_sending:
+                sending.done.cancel()
+        raise _noted(ConfigError(f"the client was closed before submission {key} was sent; nothing is paid"), "no", key)
+
+    async def aclose(self) -> None:
+        """Withdraw what waits, and give what is on its way time to come to its answer."""
+        for sending in list(self._sends.values()):
+            if not sending.submission.is_sending:
+                sending.done.cancel()
+        if sends := [sending.done for sending in self._sends.values()]:
+            _, late = await asyncio.wait(sends, timeout=_DRAIN)
+            for send in late:
+                send.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

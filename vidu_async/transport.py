@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
+import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from attrs import define, field, frozen
@@ -148,7 +149,7 @@ class Transport:
             failure = _failure(error, call.url)
         if body is not None and not flight.left and not isinstance(failure, (ConnectError, ConfigError)):
             # Such as a proxy that closed in the middle of its greeting: by its type alone, anything may have happened.
-            failure = ConnectError(str(failure), phase="proxy" if self._proxy else "connect")
+            failure = ConnectError(failure.said, phase="proxy" if self._proxy else "connect")
         raise failure
 
     async def _pieces(self, body: bytes, stall: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -214,6 +215,66 @@ class Transport:
             await session.close()
 
 
+@define(eq=False, weakref_slot=True)
+class Connections:
+    """Transports of one client: a new one for each event loop that comes along, one loop at a time.
+
+    A small task in the loop waits for its end and closes the connections then, so that a client needs no closing by
+    hand and nothing is reported as left open.
+    """
+
+    _make: Callable[[], Transport]
+    is_closed: bool = field(default=False, init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _transport: Transport | None = field(default=None, init=False)
+    _closer: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def here(self) -> Transport:
+        """Return the transport of the running loop.
+
+        Raises:
+            ConfigError: closed, or in use by another loop that is running, too.
+
+        """
+        if self.is_closed:
+            raise ConfigError("the client is closed; make a new one")
+        loop = asyncio.get_running_loop()
+        if self._transport is not None and loop is self._loop:
+            return self._transport
+        if self._loop is not None and self._loop.is_running():
+            raise ConfigError("this client is in use by another running event loop; make one client for each loop")
+        self._loop, self._transport = loop, self._make()
+        self._closer = loop.create_task(_close_with_loop(self._transport))
+        # Whoever drops a client without closing it should not keep its connections until the loop ends.
+        weakref.finalize(self, _end, loop, self._closer)
+        return self._transport
+
+    def refuse(self) -> None:
+        """Give out no more connections."""
+        self.is_closed = True
+
+    async def aclose(self) -> None:
+        """Close the connections in this loop; those of earlier loops closed with them."""
+        self.refuse()
+        if self._closer is not None and self._loop is asyncio.get_running_loop():
+            self._closer.cancel()
+            await asyncio.gather(self._closer, return_exceptions=True)
+        self._transport = self._closer = None
+
+
+async def _close_with_loop(transport: Transport) -> None:
+    """Wait to be cancelled, which is how an event loop ends its tasks, and close the connections."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await transport.aclose()
+
+
+def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(closer.cancel)
+
+
 async def _note_departure(_: object, context: Any, __: object) -> None:  # noqa: ANN401 - aiohttp hands over ours
     context.trace_request_ctx.left = True
 
@@ -250,7 +311,7 @@ def _failure(error: Exception, url: str) -> ViduError:  # noqa: C901, PLR0911 - 
         case aiohttp.ClientSSLError():
             return TLSError(f"no TLS with {host} ({error.strerror or 'handshake failed'})", phase="tls")
         case aiohttp.ClientConnectorDNSError():
-            return ConnectError(f"the name of {host} cannot be resolved. Check base_url and the network", phase="dns")
+            return ConnectError(f"the name of {host} cannot be resolved", phase="dns")
         case aiohttp.ClientConnectorError():
             return ConnectError(f"{host} cannot be reached ({error.strerror})")
         case aiohttp.ConnectionTimeoutError():

@@ -237,7 +237,7 @@ class Watcher:
         age = (watch.looked or 0.0) - (watch.began or 0.0)
         try:
             interval = self._policy.interval(watch.task, age)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its traceback
             # Somebody's own policy must not leave its waiters hanging.
             _log.exception("the polling policy failed; the default takes its place")
             interval = Polling().interval(watch.task, age)

@@ -6,6 +6,7 @@ gateways is applied here.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,11 +14,10 @@ from attrs import evolve, field, frozen
 
 from vidu_async.protocol import wire
 from vidu_async.protocol.models import Credits, Task
-from vidu_async.protocol.requests import Subject
+from vidu_async.protocol.requests import ReferenceToVideo, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from vidu_async.protocol.gateway import Gateway
     from vidu_async.protocol.requests import Request
@@ -38,7 +38,18 @@ class Call(Generic[T]):
 
 def create(gateway: Gateway, request: Request) -> Call[Task]:
     """Ask for a video or picture. This is the call that costs credits."""
-    return Call("POST", gateway.url(request.endpoint.strip("/")), wire.read_task, request.to_wire())
+    body = request.to_wire()
+    if isinstance(request, ReferenceToVideo) and request.subjects:
+        body["subjects"] = [_referred(subject) for subject in body["subjects"]]
+    return Call("POST", gateway.url(request.endpoint.strip("/")), wire.read_task, body)
+
+
+def _referred(subject: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the files of a stored subject: its `server_id` stands for them."""
+    return {name: item for name, item in subject.items() if "server_id" not in subject or name not in _FILES}
+
+
+_FILES = frozenset({"images", "videos"})
 
 
 def query(gateway: Gateway, task_id: str) -> Call[Task]:
@@ -60,12 +71,17 @@ def list_tasks(
     params = [
         *(("states", str(state)) for state in states or ()),
         *(("task_ids", task_id) for task_id in task_ids or ()),
-        *((("created_at.from", created_from.isoformat()),) if created_from else ()),
-        *((("created_at.to", created_to.isoformat()),) if created_to else ()),
+        *((("created_at.from", _moment(created_from)),) if created_from else ()),
+        *((("created_at.to", _moment(created_to)),) if created_to else ()),
         ("pager.pagesz", str(page_size)),
         *((("pager.page_token", token),) if token else ()),
     ]
     return Call("GET", gateway.url("tasks"), wire.read_page, params=tuple(params))
+
+
+def _moment(moment: datetime) -> str:
+    """Write RFC 3339 in UTC; a moment without a zone is local time, as everywhere in Python."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def cancel(gateway: Gateway, task_id: str) -> Call[None]:
@@ -111,8 +127,9 @@ def _subject_from(row: dict[str, Any]) -> Subject:
     """Read a stored subject, whose `id` is what requests call `server_id`."""
     identity = wire.text(row.get("id")) or wire.text(row.get("task_id")) or ""
     files: dict[str, Any] = {
-        name: [link for link in row.get(name) or () if isinstance(link, str) and link][:most]
+        name: [link for link in row[name] if isinstance(link, str) and link][:most]
         for name, most in (("images", 3), ("videos", 1))
+        if isinstance(row.get(name), list)
     }
-    name = wire.text(row.get("name")) or identity
+    name = (wire.text(row.get("name")) or "").replace("\0", "").strip() or identity
     return Subject(name=name, server_id=identity, voice_id=wire.text(row.get("voice_id")), **files)

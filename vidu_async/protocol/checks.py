@@ -37,8 +37,21 @@ def shown(value: object) -> str:
         return f"<{len(value)} bytes>"
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{shown(name)}: {shown(item)}' for name, item in value.items())}}}"[:_SHOWN]
+    if isinstance(value, str):
+        value = _without_secrets(value)
+    if isinstance(value, int) and value.bit_length() > _SHOWN * 3:
+        return f"a number of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _without_secrets(value: str) -> str:
+    """Cut a data URL's content and a link's query: the one is a file, the other may be a signature."""
+    if value[:5].lower() == "data:":
+        return f"{value[:_SHOWN].partition(',')[0]},..."
+    return f"{value.partition('?')[0]}?..." if is_remote(value) and "?" in value else value
 
 
 def refusal(name: str, what: str, value: object, allowed: Iterable[object] | None = None) -> ValidationError:
@@ -76,7 +89,7 @@ def required_text(value: object, field: "Attribute[Any]") -> str:
 
 def whole(value: object, field: "Attribute[Any]") -> int | None:
     """Take a whole number, or its digits as text: several gateways document `seed` as a string."""
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < _SHOWN:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -35,6 +35,7 @@ All pickle. No error of aiohttp ever leaves the library, not even as a context: 
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -60,13 +61,17 @@ class ViduError(Exception):
     key: str | None = None
     """The key of the submission concerned, if any."""
     advice: ClassVar[str] = ""
-    """What to do next; ends the message."""
+    """What to do next; ends the message. `said` is the message without it."""
 
     def __init__(self, message: str) -> None:
+        self.said = message
         super().__init__(f"{message.rstrip('. ')}. {self.advice}" if self.advice else message)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return _rebuild, (type(self), self.args, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return self.__dict__
 
     def __copy__(self) -> ViduError:
         return _rebuild(type(self), self.args, self.__dict__)
@@ -94,9 +99,18 @@ class ValidationError(ViduError, ValueError):
         self.value = value
         self.allowed = None if allowed is None else tuple(allowed)
 
+    def _state(self) -> dict[str, Any]:
+        try:
+            pickle.dumps(self.value)
+        except Exception:  # noqa: BLE001 - a value's own pickling may raise anything
+            return {**self.__dict__, "value": repr(self.value)}
+        return self.__dict__
+
 
 class ConnectError(ViduError):
     """No connection came about, so nothing was sent. `phase` is `dns`, `connect`, `tls` or `proxy`."""
+
+    advice = "Nothing was sent. Check base_url and the network, then try again."
 
     def __init__(self, message: str, *, phase: str = "connect") -> None:
         super().__init__(message)
@@ -118,13 +132,19 @@ class ProxyError(ConnectError):
 class TransportError(ViduError):
     """The connection broke after the request had begun."""
 
+    advice = "Try again."
+
 
 class RequestTimeoutError(ViduError, TimeoutError):
     """No answer in time; `Timeouts` sets how long that is."""
 
+    advice = "Try again, or allow more time with Timeouts."
+
 
 class ProtocolError(ViduError):
     """An answer that is none of this API: a login page, a redirect, a cut or oversized body."""
+
+    advice = "Check that base_url is the API's own."
 
 
 class APIError(ViduError):
@@ -132,6 +152,8 @@ class APIError(ViduError):
 
     https://platform.vidu.com/docs/error-code
     """
+
+    advice = "Correct the request; https://platform.vidu.com/docs/error-code explains the reason."
 
     def __init__(
         self, message: str = "", *, status: int, reason: str = "", trace_id: str = "", readable: bool = True
@@ -180,9 +202,13 @@ class InsufficientCreditsError(APIError):
 
 
 class RateLimitError(APIError):
-    """429 for longer than `Timeouts.submit`. `retry_after` is in seconds, None if the server did not say."""
+    """The server asks to come back later; `retry_after` is in seconds, None if it did not say.
 
-    advice = "Nothing was created: submit again later, or with fewer at once (Limits)."
+    A submission waits such answers out: it fails with this only after `Timeouts.submit`, or if it was asked to wait for
+    more than two minutes.
+    """
+
+    advice = "Ask again later, or for less at once (Limits)."
 
     def __init__(self, message: str = "", *, retry_after: float | None = None, **said: Any) -> None:  # noqa: ANN401
         super().__init__(message, **said)
@@ -192,7 +218,7 @@ class RateLimitError(APIError):
 class CancelRefusedError(APIError):
     """The task can no longer be cancelled: it is running or has ended."""
 
-    advice = "It stays charged; await its handle for the result."
+    advice = "Await its handle to learn how it ends."
 
 
 class ServerError(APIError):
@@ -203,6 +229,8 @@ class ServerError(APIError):
 
 class UnsupportedError(ViduError):
     """This gateway does not have the endpoint."""
+
+    advice = "Vidu's own sites have it: Gateway.vidu(), Gateway.vidu_cn()."
 
 
 class SubmissionUnknownError(ViduError):
@@ -246,12 +274,14 @@ class TaskFailedError(TaskError):
     """Generation failed. Vidu charges nothing for it; `task.err_code` says why."""
 
     paid = "no"
+    advice = "Failed tasks are not charged; https://platform.vidu.com/docs/error-code explains the reason."
 
 
 class TaskCancelledError(TaskError):
     """The task was cancelled, and its credits returned."""
 
     paid = "no"
+    advice = "Submit it again if it is still wanted."
 
 
 class ResultMissingError(TaskError):
@@ -273,4 +303,4 @@ class TaskTimeoutError(ViduError, TimeoutError):
 
 
 class DownloadError(ViduError):
-    """A result could not be saved. The task is unaffected; download it again."""
+    """A result could not be saved. The task is unaffected; its result can be downloaded again."""

@@ -29,14 +29,20 @@ def _base_url(value: str) -> str:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"base_url {value!r} is not a URL: {error}") from None
+        shown = value if "@" not in value else "with a user name"
+        raise ConfigError(f"base_url {shown!r} is not a URL: {error}") from None
     if parts.username or parts.password:
         raise ConfigError("base_url must not hold a user name or password; pass the key as api_key")
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigError(f"base_url {value!r} must look like https://api.vidu.com")
-    if parts.query or parts.fragment:
+    if "?" in text or "#" in text:
         raise ConfigError(f"base_url {value!r} must end with the path, without ? or #")
     return text
+
+
+def _origin(base_url: str) -> tuple[str | None, int]:
+    parts = urlsplit(base_url)
+    return parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def _rooted(value: str) -> str:
@@ -93,7 +99,7 @@ class Gateway:
         """Return the preset of this host, else a `Bearer` gateway there."""
         wanted = cls(base_url=base_url)
         for preset in (cls.kkiai(), cls.vidu(), cls.vidu_cn()):
-            if urlsplit(preset.base_url).netloc == urlsplit(wanted.base_url).netloc:
+            if _origin(preset.base_url) == _origin(wanted.base_url):
                 return evolve(preset, base_url=wanted.base_url)
         return wanted
 
@@ -103,4 +109,10 @@ class Gateway:
 
     def task_path(self, task_id: str, template: str = "") -> str:
         """Return the path of a task; whatever an id contains stays one path segment."""
-        return (template or self.query_path).replace("{id}", quote(task_id, safe=""))
+        try:
+            segment = quote(task_id, safe="")
+        except UnicodeEncodeError:
+            segment = ""
+        if segment in {"", ".", ".."}:
+            raise ConfigError(f"{task_id!r} is no task id")
+        return (template or self.query_path).replace("{id}", segment)

@@ -75,8 +75,8 @@ class Creation:
 
 def _link_expiry(url: str) -> datetime | None:
     """Read S3's `X-Amz-Date` + `X-Amz-Expires`, or CloudFront's `Expires`, from a signed link."""
-    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     try:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         if "X-Amz-Date" in query:
             signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
             return signed + timedelta(seconds=int(query["X-Amz-Expires"]))

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from attrs import evolve, field, fields, frozen
+from attrs import NOTHING, evolve, field, fields, frozen
 
 from vidu_async.protocol import wire
 from vidu_async.protocol.checks import CHECKS, Media, by_type, is_empty, is_remote, refusal, shown
@@ -56,15 +56,21 @@ class _Wired:
         """Build from a JSON mapping: "true" and "5" are converted, unknown fields land in `extra`.
 
         A creation's answer will do, too: of a mapping with `task_id` and `state` only this request's own fields are
-        taken, which rebuilds the request that was answered.
+        taken. That is the request that was answered, as far as the answer repeats it.
         """
         own = {attribute.name: attribute for attribute in fields(cls)}
         given = {name: value for name, value in mapping.items() if name in own}
+        more = given.get("extra")
+        if more is not None and not isinstance(more, Mapping):
+            raise refusal("extra", "must be a mapping", more)
+        given["extra"] = more or {}
         if not {"task_id", "state"} <= mapping.keys():
             unknown = {name: value for name, value in mapping.items() if name not in own}
-            given["extra"] = {**unknown, **given.get("extra", {})}
+            given["extra"] = {**unknown, **given["extra"]}
+        elif given.get("wm_position") == "unspecified":  # the answer's word for none
+            del given["wm_position"]
         for name, attribute in own.items():
-            if attribute.type is str and name not in given:
+            if attribute.default is NOTHING and name not in given:
                 raise ValidationError(f"{name} is required", field=name)
         return wire.requests.structure(given, cls)
 
@@ -94,6 +100,8 @@ class Subject(_Wired):
     def _check(self) -> None:
         if self.name_key not in {"name", "id"}:
             raise refusal("name_key", "must be 'name' or 'id'", self.name_key, ("name", "id"))
+        if self.name_key in self.extra:
+            raise refusal("extra", "holds the key that the name goes under", self.name_key)
         _count("images", self.images, 0, 3)
         _count("videos", self.videos, 0, 1)
 
@@ -292,15 +300,20 @@ class TextToVideo(_Video):
     """`16:9`, `9:16`, `1:1` ..., by model."""
 
 
+def _as_dict(given: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(given)
+
+
 @frozen
 class RawRequest:
     """A request to any other creation endpoint, sent with the same safety and unchecked: `RawRequest("extend", {...})`.
 
-    Bytes and paths (as `pathlib.Path`) anywhere in `fields` go out as data URLs.
+    Bytes and paths (as `pathlib.Path`) anywhere in `fields` go out as data URLs; so do texts that are no URLs in lists
+    named `images` and `videos`.
     """
 
     endpoint: str
-    fields: Mapping[str, Any] = field(converter=dict, repr=lambda given: shown(list(given)))
+    fields: Mapping[str, Any] = field(converter=_as_dict, repr=lambda given: shown(list(given)))
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.endpoint, str) or not self.endpoint.strip("/"):
@@ -350,7 +363,7 @@ def _below(base: Path, value: _W) -> _W:
     changes: dict[str, Any] = {}
     for name in ("images", "videos"):
         if files := getattr(value, name, ()):
-            changes[name] = [base / item if isinstance(item, str) and not is_remote(item) else item for item in files]
+            changes[name] = [item if isinstance(item, bytes) or is_remote(item) else base / item for item in files]
     if subjects := getattr(value, "subjects", ()):
         changes["subjects"] = [_below(base, subject) for subject in subjects]
     return evolve(value, **changes)

@@ -56,6 +56,10 @@ def text(value: object, _: object = None) -> str | None:
     return value or None if isinstance(value, str) else None
 
 
+_DIGITS = 40
+"""Digits of a number that are read; ids have 18."""
+
+
 def _number(value: object, _: object = None) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -70,6 +74,8 @@ def _whole(value: object, _: object = None) -> int | None:
     """Read a whole number, also from its digits as text; 1.9 and "abc" are none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.isdigit():
+        return int(value)
     number = _number(value)
     return int(number) if number is not None and number.is_integer() else None
 
@@ -90,11 +96,11 @@ def _moment(value: object, _: object = None) -> datetime | None:
         if isinstance(value, str) and (match := _MOMENT.fullmatch(value)):
             whole, fraction, zone = match.groups()
             moment = datetime.fromisoformat(f"{whole}.{(fraction or '0')[:6]:0<6}{zone}").astimezone(UTC)
-            return None if moment == _NEVER else moment
-        seconds = _number(value)
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+        else:
+            moment = datetime.fromtimestamp(_number(value) or _NEVER.timestamp(), UTC)
     except (ValueError, OverflowError, OSError):
         return None
+    return None if moment == _NEVER else moment
 
 
 _read = Converter(detailed_validation=False)
@@ -128,15 +134,18 @@ _STATES = {state.value: state for state in TaskState}
 
 
 def task_from(row: dict[str, Any], *, task_id: str = "", body: bytes = b"") -> Task:
-    """Read a task from its JSON object; `task_id` stands in where the answer names none (a query's may not).
+    """Read a task from its JSON object.
+
+    `task_id` is the id that was asked about, if any: a query's answer may name none, or another system's behind a
+    gateway.
 
     Raises:
         ProtocolError: no usable task id.
 
     """
-    identity = text(row.get("task_id")) or text(row.get("id")) or task_id
+    identity = task_id or text(row.get("task_id")) or text(row.get("id"))
     if not identity:
-        raise ProtocolError(f"the answer names no task: its fields are {sorted(row)}")
+        raise ProtocolError(f"the answer names no task: its fields are {str(sorted(row))[:200]}")
     word = text(row.get("state")) or text(row.get("status")) or ""
     state = _STATES.get(word.lower(), TaskState.UNKNOWN)
     fields = {name: value for name, value in row.items() if name not in {"task_id", "status", "body"}}
@@ -147,7 +156,7 @@ def task_from(row: dict[str, Any], *, task_id: str = "", body: bytes = b"") -> T
     return evolve(task, state_text=word, body=body or json.dumps(row).encode())
 
 
-_INLINED = re.compile(rb'"(data:[\w.+/;=-]{0,100}?;base64,)[A-Za-z0-9+/=\\]{256,}"', re.ASCII)
+_INLINED = re.compile(rb'(?<!\\)"(data:(?:[\w.+/;=-]|\\/){0,100}?;base64,)(?:[A-Za-z0-9+/=]|\\/){256,}"', re.ASCII)
 
 
 def without_inlined_files(body: bytes) -> bytes:
@@ -167,7 +176,7 @@ def read_object(answer: Answer) -> dict[str, Any]:
         raise error_from(answer)
     value = _json(answer.body)
     if not isinstance(value, dict):
-        raise ProtocolError(f"the answer is no JSON object ({answer.looks_like}). Is base_url right?")
+        raise ProtocolError(f"the answer is no JSON object ({answer.looks_like})")
     return value
 
 
@@ -180,8 +189,8 @@ def _json(body: bytes) -> object:
 
 def read_task(answer: Answer, *, task_id: str = "") -> Task:
     """Read the answer of a creation or a query."""
-    lean = evolve(answer, body=without_inlined_files(answer.body))
-    return task_from(read_object(lean), task_id=task_id, body=lean.body.removeprefix(b"\xef\xbb\xbf"))
+    row = read_object(answer)
+    return task_from(row, task_id=task_id, body=without_inlined_files(answer.body).removeprefix(b"\xef\xbb\xbf"))
 
 
 @frozen
@@ -290,6 +299,8 @@ def retry_after(answer: Answer) -> float | None:
 
 def flag_from(value: object, _: object = None) -> object:
     """Read a boolean from JSON, CSV or a form; what is none stays, for the request's own check to refuse."""
+    if value == "":
+        return None
     flag = _flag(value)
     return value if flag is None else flag
 

@@ -26,6 +26,7 @@ from vidu_async.testing.service import Service
 if TYPE_CHECKING:
     from vidu_async.testing.server import Server
 
+_QUICKEST = 0.001
 _SHORTEST_POLL = 0.005
 _LONGEST_POLL = 0.05
 
@@ -82,7 +83,7 @@ class Simulator:
         self.intercept = intercept
         self.requests = Counter()
         self._time_scale = time_scale
-        self._api_key = api_key
+        self.api_key = api_key
         self._host, self._port = host, port
         self._lists, self._cancels = lists, cancels
         self._clock: Callable[[], float] = time.time
@@ -113,7 +114,7 @@ class Simulator:
         self._clock = lambda: origin + loop.time()
         self._server = Server(
             service=self._service,
-            api_key=self._api_key,
+            api_key=self.api_key,
             lock=self._lock,
             clock=self._clock,
             intercept=lambda: self.intercept,
@@ -150,11 +151,9 @@ class Simulator:
 
     def client(self, **options: Any) -> ViduClient:  # noqa: ANN401 - handed on as they are
         """Return a client of this service that polls at its pace. `options` go to `ViduClient` and win."""
-        shortest, longest = _SHORTEST_POLL * self._time_scale, _LONGEST_POLL * self._time_scale
-        options.setdefault("api_key", self._api_key)
-        options.setdefault("gateway", self.gateway)
-        options.setdefault("polling", Polling(min_interval=shortest, max_interval=longest))
-        return ViduClient(**options)
+        shortest, longest = (max(_QUICKEST, pause * self._time_scale) for pause in (_SHORTEST_POLL, _LONGEST_POLL))
+        polling = Polling(min_interval=shortest, max_interval=longest)
+        return ViduClient(**{"api_key": self.api_key, "gateway": self.gateway, "polling": polling, **options})
 
     @property
     def tasks(self) -> Mapping[str, Task]:

@@ -1,0 +1,66 @@
+"""The examples run as they are, without a key, and say what a reader would expect to see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name: str, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run an example in a folder of its own, without the environment's key."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VIDU_")}
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd=folder, env={**inherited, **environment}
+    )
+
+
+def test_the_quickstart_saves_a_film(tmp_path: Path) -> None:
+    """And shows each state on the way."""
+    done = run("quickstart.py", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "it is success\nsaved results/" in done.stdout
+    (film,) = (tmp_path / "results").iterdir()
+    assert film.read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_batch_saves_every_row_once(tmp_path: Path) -> None:
+    """A second run finds all results there and pays for nothing."""
+    first = run("batch.py", tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.endswith("7 of 7 results are in results/\n")
+    saved = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
+    assert len(saved) == 7
+    assert "poster.png" in saved
+    second = run("batch.py", tmp_path)
+    assert second.stdout.count("nothing is paid again") == 7
+    assert second.stdout.endswith("7 of 7 results are in results/\n")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()} == saved
+
+
+def test_a_task_is_finished_by_another_process(tmp_path: Path) -> None:
+    """With nothing but its token."""
+    done = run("attach.py", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "left vidu1." in done.stdout
+    assert "saved results/" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["quickstart.py", "batch.py"])
+def test_going_live_without_a_key_says_what_to_set(name: str, tmp_path: Path) -> None:
+    """Before anything is sent."""
+    done = run(name, tmp_path, "--live")
+    assert done.returncode != 0
+    assert "VIDU_API_KEY" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_an_example_fits_on_a_screen(name: str) -> None:
+    """Some forty lines, and no more."""
+    assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 45

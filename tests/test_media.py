@@ -1,0 +1,464 @@
+"""Pictures and clips on their way: known by their bytes, sent whole, or refused before anything is sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidu_async import ImageToVideo, RawRequest, ReferenceToVideo, StartEndToVideo, Subject, ValidationError
+from vidu_async.media import SUFFIXES, LocalFile, digest, encoded, has_files, has_local, kind_of, resolved
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x80\0\0\0\x80\x08\x06\0\0\0"
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
+WEBP = b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0"
+MP4 = b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41"
+MOV = b"\0\0\0\x14ftypqt  \0\0\x02\0qt  "
+AVI = b"RIFF\x24\0\0\0AVI LIST\0\0\0\0"
+LINK = "https://example.com/fox.png"
+LIMIT = 20 * 1024 * 1024
+
+PICTURES = {"image/png": PNG, "image/jpeg": JPEG, "image/webp": WEBP}
+CLIPS = {"video/mp4": MP4, "video/quicktime": MOV, "video/x-msvideo": AVI}
+
+
+def sent(body: dict[str, Any]) -> Any:
+    """Return what a body is on the wire, read back."""
+    return json.loads(encoded(resolved(body)))
+
+
+def picture(content: Any) -> dict[str, Any]:
+    """Return a body with one picture."""
+    return {"model": "m", "images": [content]}
+
+
+def data_url(kind: str, content: bytes) -> str:
+    """Return content as the API takes it inline."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Make a file."""
+    path.write_bytes(content)
+    return path
+
+
+# What a file is
+
+
+@pytest.mark.parametrize(("kind", "content"), {**PICTURES, **CLIPS}.items())
+def test_a_file_is_what_its_first_bytes_say(kind: str, content: bytes) -> None:
+    """And there is a suffix for each kind that results come in."""
+    assert kind_of(content) == kind
+    assert kind in SUFFIXES
+
+
+@given(content=st.binary(max_size=40))
+def test_any_first_bytes_are_a_kind_or_none(content: bytes) -> None:
+    """Bytes too few to tell are none."""
+    assert kind_of(content) is None or "/" in str(kind_of(content))
+    assert kind_of(content[:1]) is None
+
+
+@pytest.mark.parametrize(("kind", "content"), PICTURES.items())
+@pytest.mark.parametrize("name", ["fox.jpg", "fox.png", "fox", "fox.txt", "fox.mp4", "Füchsin mit Spaß.JPEG"])
+def test_a_picture_goes_out_as_what_it_is_whatever_its_name(
+    tmp_path: Path, kind: str, content: bytes, name: str
+) -> None:
+    """A PNG called .jpg is a PNG."""
+    path = write(tmp_path / name, content)
+
+    for given_as in (path, str(path), os.fspath(path)):
+        assert sent(picture(given_as)) == picture(data_url(kind, content))
+
+
+@pytest.mark.parametrize(("kind", "content"), CLIPS.items())
+def test_a_clip_goes_out_as_what_it_is(tmp_path: Path, kind: str, content: bytes) -> None:
+    """In the field for clips."""
+    path = write(tmp_path / "clip", content)
+
+    assert sent({"videos": [path, content, str(path)]}) == {"videos": [data_url(kind, content)] * 3}
+
+
+@given(rest=st.binary(max_size=3000))
+def test_a_data_url_decodes_to_the_same_bytes(rest: bytes) -> None:
+    """Whatever follows the first ones."""
+    (url,) = sent(picture(PNG + rest))["images"]
+    head, _, content = url.partition(",")
+
+    assert head == "data:image/png;base64"
+    assert base64.b64decode(content, validate=True) == PNG + rest
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        LINK,
+        "HTTPS://example.com/fox.png",
+        "http://example.com/fox.png?sig=1&b=%20",
+        "data:image/png;base64,AAAA",
+        "ssupload:?id=42",
+    ],
+)
+def test_what_is_remote_goes_out_untouched(url: str) -> None:
+    """And costs no look at the disk."""
+    body = {**picture(url), "subjects": [{"videos": [url]}]}
+
+    assert not has_local(body)
+    assert sent(body) == body
+
+
+def test_a_home_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell would."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "fox.png", PNG)
+
+    assert sent(picture("~/fox.png")) == picture(data_url("image/png", PNG))
+
+
+def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    """It is the file that counts."""
+    (tmp_path / "link").symlink_to(write(tmp_path / "fox.png", PNG))
+
+    assert sent(picture(tmp_path / "link")) == picture(data_url("image/png", PNG))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("image/gif", b"GIF89a\x80\0\x80\0"),
+        ("image/gif", b"GIF87a\x80\0\x80\0"),
+        ("image/bmp", b"BM\x8a\0\0\0\0\0\0\0"),
+        ("image/tiff", b"II*\0\x08\0\0\0"),
+        ("image/tiff", b"MM\0*\0\0\0\x08"),
+        ("image/avif", b"\0\0\0\x20ftypavif\0\0\0\0"),
+        ("image/heic", b"\0\0\0\x18ftypheic\0\0\0\0"),
+        ("image/svg", b'<svg xmlns="http://www.w3.org/2000/svg">'),
+        ("xml", b'<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg">'),
+        ("text/html", b"<!DOCTYPE html><html><body>Not found"),
+        ("text/html", b"\n<html>\n<head>"),
+        ("video/mp4", MP4),
+        ("video/webm", b"\x1aE\xdf\xa3\x9fB\x86\x81"),
+        ("empty", b""),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_its_real_type(tmp_path: Path, kind: str, content: bytes) -> None:
+    """Whatever it is called, and as bytes as well; the message also says what would do."""
+    for given_as in (write(tmp_path / "fox.png", content), content):
+        with pytest.raises(ValidationError) as refused:
+            resolved(picture(given_as))
+
+        assert kind in str(refused.value)
+        assert "image/png" in str(refused.value)
+        assert refused.value.field == "images[0]"
+        assert {*(refused.value.allowed or ())} == {*PICTURES}
+
+
+@pytest.mark.parametrize("content", [PNG, b"\x1aE\xdf\xa3\x9fB\x86\x81", b"\0\0\0\x20ftypM4A \0\0\0\0", b"text"])
+def test_what_is_no_clip_is_refused(content: bytes) -> None:
+    """MP4, MOV and AVI are what is taken; sound alone has the box of an MP4."""
+    with pytest.raises(ValidationError) as refused:
+        resolved({"videos": [LINK, content]})
+
+    assert refused.value.field == "videos[1]"
+    assert {*(refused.value.allowed or ())} == {*CLIPS}
+
+
+def test_an_unknown_files_message_shows_no_more_than_its_beginning() -> None:
+    """It may be anybody's letter."""
+    with pytest.raises(ValidationError) as refused:
+        resolved(picture(b"Dear Ada, the password is s3cret"))
+
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fox.png",
+        "no/such/folder/fox.png",
+        "file:///etc/hostname",
+        "ftp://example.com/fox.png",
+        "s3://bucket/fox.png",
+        "example.com/fox.png",
+        " https://example.com/fox.png",
+        "the fox runs",
+        base64.b64encode(PNG * 9).decode(),
+        "fox\0.png",
+        "fox\ud800.png",
+        "f" * 5000,
+        "~nobody-of-this-name/fox.png",
+        "",
+    ],
+)
+def test_a_text_that_is_neither_a_url_nor_a_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A mistyped name, or bare base64, is never sent to be charged for."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ValidationError) as refused:
+        resolved(picture(name))
+
+    assert refused.value.field == "images[0]"
+    assert len(str(refused.value)) < 300
+    assert not isinstance(refused.value.__cause__, OSError)
+
+
+def test_a_missing_file_is_refused_with_its_name_and_the_reason(tmp_path: Path) -> None:
+    """Before a permit is taken."""
+    with pytest.raises(ValidationError, match="No such file") as refused:
+        resolved({"images": [LINK, tmp_path / "fox.png"]})
+
+    assert "fox.png" in str(refused.value)
+    assert (refused.value.field, refused.value.value) == ("images[1]", tmp_path / "fox.png")
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    """A folder; a pipe, which would wait for its writer; a device, which never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero"), Path("/dev/null"), tmp_path / "link"):
+        with pytest.raises(ValidationError, match="regular file"):
+            resolved(picture(path))
+
+
+def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+    """It leads nowhere."""
+    path = write(tmp_path / "fox.png", PNG)
+
+    with pytest.raises(ValidationError, match="Not a directory"):
+        resolved(picture(path / "fox.png"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_files_that_do_not_fit_into_a_body_are_refused_unread(tmp_path: Path, count: int) -> None:
+    """20 MiB is what the API takes, base64 and all; a sparse file of a terabyte is as quick."""
+    path = write(tmp_path / "fox.png", PNG)
+    os.truncate(path, 2**40 if count == 1 else LIMIT // count)
+
+    with pytest.raises(ValidationError, match="URLs") as refused:
+        resolved({"images": [path] * count})
+
+    assert refused.value.allowed == (LIMIT,)
+
+
+def test_what_is_let_through_fits_into_a_body() -> None:
+    """The whole of it: 15 MiB are 20 MiB of base64, and there is JSON around them."""
+    fits, just_not = PNG.ljust(LIMIT // 4 * 3 - 300, b"\0"), PNG.ljust(LIMIT // 4 * 3, b"\0")
+
+    assert len(encoded(resolved(picture(fits)))) <= LIMIT
+    with pytest.raises(ValidationError, match="Give URLs instead"):
+        encoded(resolved(picture(just_not)))
+
+
+def test_a_data_url_counts_as_much_as_the_file_it_was_made_of() -> None:
+    """The body is as long either way."""
+    large = data_url("image/png", PNG.ljust(LIMIT // 4 * 3, b"\0"))
+
+    with pytest.raises(ValidationError, match="Give URLs instead"):
+        encoded(resolved(picture(large)))
+
+
+# Where files are looked for
+
+
+def test_files_are_found_wherever_a_request_has_them(tmp_path: Path) -> None:
+    """The typed ones."""
+    path = write(tmp_path / "fox.png", PNG)
+    clip = write(tmp_path / "fox.mp4", MP4)
+    frames = StartEndToVideo(model="m", images=[str(path), LINK])
+    cast = ReferenceToVideo(
+        model="m", prompt="@a @b", subjects=[Subject(name="a", images=[path, LINK]), Subject(name="b", videos=[clip])]
+    )
+
+    assert sent(frames.to_wire())["images"] == [data_url("image/png", PNG), LINK]
+    assert sent(cast.to_wire())["subjects"] == [
+        {"name": "a", "images": [data_url("image/png", PNG), LINK]},
+        {"name": "b", "videos": [data_url("video/mp4", MP4)]},
+    ]
+
+
+def test_a_refused_files_place_leads_to_it(tmp_path: Path) -> None:
+    """Through lists and subjects."""
+    cast = ReferenceToVideo(
+        model="m",
+        prompt="@a @b",
+        subjects=[Subject(name="a", images=[LINK]), Subject(name="b", images=[LINK, b"GIF89a"])],
+    )
+
+    with pytest.raises(ValidationError, match=r"subjects\[1\]\.images\[1\]") as refused:
+        resolved(cast.to_wire())
+    assert refused.value.field == "subjects[1].images[1]"
+
+
+def test_bytes_and_paths_are_found_at_any_depth_of_a_raw_request(tmp_path: Path) -> None:
+    """Whose fields nobody here knows; a text may be anything there, and stays."""
+    path = write(tmp_path / "fox.png", PNG)
+    fields: dict[str, Any] = {
+        "start_image": path,
+        "prompt": str(path),
+        "image_settings": [{"key_image": JPEG, "duration": 5}, {"deep": {"er": [(path, LINK)]}}],
+        "video": MP4,
+    }
+    request = RawRequest("multiframe", fields)
+
+    assert has_local(request.to_wire())
+    assert sent(request.to_wire()) == {
+        "start_image": data_url("image/png", PNG),
+        "prompt": str(path),
+        "image_settings": [
+            {"key_image": data_url("image/jpeg", JPEG), "duration": 5},
+            {"deep": {"er": [[data_url("image/png", PNG), LINK]]}},
+        ],
+        "video": data_url("video/mp4", MP4),
+    }
+
+
+def test_bytes_in_extra_go_out_like_any_others() -> None:
+    """Fields of tomorrow may take files, too."""
+    request = ImageToVideo(model="m", images=[LINK], extra={"last_frame": PNG})
+
+    assert sent(request.to_wire())["last_frame"] == data_url("image/png", PNG)
+
+
+@pytest.mark.parametrize("content", [b"GIF89a", b"text", b""])
+def test_bytes_that_are_neither_a_picture_nor_a_clip_are_refused_anywhere(content: bytes) -> None:
+    """Nobody knows what the field takes, but these nothing does."""
+    with pytest.raises(ValidationError) as refused:
+        resolved({"settings": [{"image": content}]})
+
+    assert refused.value.field == "settings[0].image"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_local"),
+    [
+        (None, False),
+        ({}, False),
+        (picture(LINK), False),
+        (picture("fox.png"), True),
+        (picture(PNG), True),
+        ({"prompt": "fox.png"}, False),
+        ({"subjects": [{"images": ["fox.png"]}]}, True),
+        ({"a": {"b": [{"c": Path("fox.png")}]}}, True),
+    ],
+)
+def test_it_is_known_beforehand_whether_the_disk_will_be_touched(body: dict[str, Any] | None, is_local: bool) -> None:
+    """Which belongs in a thread."""
+    assert has_local(body) is is_local
+
+
+def test_the_given_body_stays_as_it_was(tmp_path: Path) -> None:
+    """And the resolved one names its files without holding their content."""
+    path = write(tmp_path / "fox.png", PNG)
+    body = {"subjects": [{"images": [str(path)]}]}
+    found = resolved(body)
+
+    assert body == {"subjects": [{"images": [str(path)]}]}
+    assert found["subjects"][0]["images"] == [LocalFile(path, "image/png", len(PNG))]
+    assert has_files(found)
+    assert not has_files(body)
+
+
+# Encoding
+
+
+def test_a_body_is_compact_json_in_utf_8() -> None:
+    """Every letter as short as it gets."""
+    assert (
+        encoded({"prompt": "狐 & ü", "off_peak": False, "seed": 0})
+        == '{"prompt":"狐 & ü","off_peak":false,"seed":0}'.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), {1, 2}, object(), "half \ud800 pair", {(1, 2): 3}, {b"a": 1}, 1j, bytearray(PNG)],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_json_does_not_hold_is_refused(value: object) -> None:
+    """Before it is sent as something else."""
+    with pytest.raises(ValidationError):
+        encoded(resolved({"a": [value]}))
+
+
+def test_a_file_that_is_gone_by_the_time_of_sending_is_refused(tmp_path: Path) -> None:
+    """A submission may have waited an hour for its turn."""
+    path = write(tmp_path / "fox.png", PNG)
+    body = resolved(picture(path))
+    path.unlink()
+
+    with pytest.raises(ValidationError, match=r"fox\.png"):
+        encoded(body)
+
+
+def test_a_file_that_has_become_another_by_the_time_of_sending_is_refused(tmp_path: Path) -> None:
+    """It is not what was checked."""
+    path = write(tmp_path / "fox.png", PNG)
+    body = resolved(picture(path))
+    write(path, b"GIF89a")
+
+    with pytest.raises(ValidationError, match=r"fox\.png|image/gif"):
+        encoded(body)
+
+
+# Digests
+
+
+def test_a_digest_differs_when_a_files_content_does(tmp_path: Path) -> None:
+    """Under the same name and of the same length."""
+    path = write(tmp_path / "fox.png", PNG + b"a")
+    before = digest(resolved(picture(path)))
+    again = digest(resolved(picture(path)))
+    write(path, PNG + b"b")
+
+    assert again == before
+    assert digest(resolved(picture(path))) != before
+
+
+def test_a_digest_is_the_same_for_the_same_content(tmp_path: Path) -> None:
+    """Wherever it is, and in whichever order the fields are."""
+    path = write(tmp_path / "fox.png", PNG)
+
+    assert digest(resolved({"images": [path], "model": "m"})) == digest(resolved({"model": "m", "images": [PNG]}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "m", "seed": 2},
+        {"model": "m", "seed": "1"},
+        {"model": "m", "seed": True},
+        {"model": "m"},
+        {"model": "m", "seed": 1, "images": []},
+        {"model": "M", "seed": 1},
+    ],
+)
+def test_a_digest_differs_when_anything_else_does(other: dict[str, Any]) -> None:
+    """Types and letters' cases, too."""
+    assert digest(other) != digest({"model": "m", "seed": 1})
+
+
+@pytest.mark.parametrize("keys", [{1: "a", "b": "c"}, {None: 1, "b": 2}])
+def test_a_digest_is_made_of_whatever_is_sent(keys: dict[Any, Any]) -> None:
+    """JSON makes texts of such keys."""
+    body = {"a": keys}
+
+    assert json.loads(encoded(body))
+    assert len(digest(body)) == 64
+
+
+def test_a_local_file_shows_no_content() -> None:
+    """Its repr ends up in logs."""
+    assert "s3cret" not in repr(LocalFile(PNG + b"s3cret", "image/png", 14))
