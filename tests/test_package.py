@@ -92,7 +92,8 @@ def test_every_block_of_the_readme_runs(block: str, tmp_path: Path) -> None:
     (tmp_path / "fox.png").write_bytes((ROOT / "examples" / "dawn.png").read_bytes())
     (tmp_path / "test_block.py").write_text(program(block), encoding="utf-8")
     is_test = "def test_" in block
-    runner = ["-m", "pytest", "-q", "-o", "asyncio_mode=auto"] if is_test else ["-W", "error"]
+    auto = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+    runner = ["-m", "pytest", "-q", *auto] if is_test else ["-W", "error"]
     with run_in_thread(Simulator()) as sim:
         environment = {**os.environ, "VIDU_BASE_URL": sim.url, "VIDU_API_KEY": sim.api_key}
         command = [sys.executable, *runner, "test_block.py"]
