@@ -12,6 +12,7 @@ from collections import deque
 
 from attrs import define, field, frozen
 
+from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError, LimiterFullError
 
 
@@ -39,7 +40,7 @@ class Limits:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"Limits({name}=) must be a whole number from {least}, not {value!r}")
-        if self.rate is not None and not 0 < self.rate < float("inf"):
+        if self.rate is not None and not is_positive(self.rate):
             raise ConfigError(f"Limits(rate=) must be a positive number of submissions a second, not {self.rate!r}")
 
 

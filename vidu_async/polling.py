@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import frozen
 
+from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError
 from vidu_async.protocol.models import Task, TaskState
 
@@ -29,26 +30,33 @@ class PollingPolicy(Protocol):
         """Return the seconds until the next look at a task, given its last answer and its age in seconds."""
 
 
-def _positive(_: object, attribute: object, value: float | None) -> None:
-    if value is not None and not 0 < value < float("inf"):
-        name = getattr(attribute, "name", "value")
-        raise ConfigError(f"Polling({name}=) must be a positive number of seconds, not {value!r}")
+_DEFAULT_BOUNDS = (1.0, 20.0)
 
 
 @frozen
 class Polling:
-    """Look rarely at old tasks and often at young ones, between two bounds in seconds.
+    """Look rarely at old tasks and often at young ones, between two bounds in seconds; one given alone moves the other.
 
     Off-peak tasks that have not begun are looked at every three times `max_interval`: once a minute by default.
     """
 
-    min_interval: float = field(default=1.0, validator=_positive)
-    max_interval: float = field(default=20.0, validator=_positive)
-    max_per_second: float | None = field(default=None, validator=_positive)
+    min_interval: float = _DEFAULT_BOUNDS[0]
+    max_interval: float = _DEFAULT_BOUNDS[1]
+    max_per_second: float | None = None
+    """Looks per second, over all tasks."""
 
     def __attrs_post_init__(self) -> None:
-        if self.min_interval > self.max_interval:
-            raise ConfigError(f"Polling: min_interval {self.min_interval} is above max_interval {self.max_interval}")
+        for name in ("min_interval", "max_interval", "max_per_second"):
+            value = getattr(self, name)
+            if not is_positive(value) and (value is not None or name != "max_per_second"):
+                raise ConfigError(f"Polling({name}=) must be a positive number, not {value!r}")
+        least, most = self.min_interval, self.max_interval
+        if least > most and least == _DEFAULT_BOUNDS[0]:
+            object.__setattr__(self, "min_interval", most)
+        elif least > most and most == _DEFAULT_BOUNDS[1]:
+            object.__setattr__(self, "max_interval", least)
+        elif least > most:
+            raise ConfigError(f"Polling(min_interval={least}) is above max_interval={most}")
 
     def interval(self, task: Task | None, age: float) -> float:
         """Return a twentieth of the age, within the bounds."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from attrs import define, field, frozen
 
+from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import (
     ConfigError,
     ConnectError,
@@ -50,7 +51,7 @@ _POOL = 100  # past a hundred connections every request gets dearer
 
 
 def _seconds(_: object, attribute: Any, value: float) -> None:  # noqa: ANN401 - attrs' own generic
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if not is_positive(value):
         raise ConfigError(f"Timeouts({attribute.name}=) must be a positive number of seconds, not {value!r}")
 
 

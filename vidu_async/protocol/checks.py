@@ -31,6 +31,11 @@ def is_empty(value: object) -> bool:
     return value is None or (isinstance(value, (str, bytes, Mapping, Sequence)) and not value)
 
 
+def is_positive(value: object) -> bool:
+    """Whether a setting is a number above 0 and below infinity."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
 def shown(value: object) -> str:
     """Return a repr short enough for a message, and without the content of files."""
     if isinstance(value, (bytes, bytearray)):

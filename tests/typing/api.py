@@ -1,0 +1,145 @@
+"""The whole public surface as a type checker sees it. Never executed: mypy in strict mode is the test."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import datetime
+from pathlib import Path
+from typing import Any, assert_type
+
+import aiohttp
+
+from vidu_async import (
+    APIError,
+    Creation,
+    Credits,
+    Gateway,
+    ImageToVideo,
+    Limiter,
+    Limits,
+    Polling,
+    RateLimitError,
+    RawRequest,
+    ReferenceToImage,
+    ReferenceToVideo,
+    Request,
+    StartEndToVideo,
+    Subject,
+    SubmissionUnknownError,
+    Task,
+    TaskError,
+    TaskHandle,
+    TaskState,
+    TaskTimeoutError,
+    TextToVideo,
+    Timeouts,
+    ValidationError,
+    VideoInfo,
+    ViduClient,
+    ViduError,
+    WatermarkPosition,
+    request_from_wire,
+)
+from vidu_async.testing import Simulator, run_virtual
+
+
+def requests(picture: Path, content: bytes) -> list[Request]:
+    """Every request with every kind of medium."""
+    subject = Subject(name="fox", images=[picture], voice_id="v", server_id=None, extra={"style": "x"})
+    return [
+        ImageToVideo(model="m", images=["https://a.invalid/x.png"], audio=True, seed=1, wm_position="top_left"),
+        StartEndToVideo(model="m", images=[picture, content], wm_position=WatermarkPosition.TOP_LEFT, duration=5),
+        ReferenceToVideo(model="m", prompt="p", subjects=[subject], auto_subjects=False),
+        ReferenceToVideo(model="m", prompt="p", images=(picture,), videos=["clip.mp4"]),
+        ReferenceToImage(model="m", prompt="p", resolution="2K", payload="x", callback_url="https://a.invalid/"),
+        TextToVideo(model="m", prompt="p", off_peak=True, meta_data="{}", extra={"client_request_id": "1"}),
+        RawRequest("extend", {"model": "m", "images": [picture]}),
+        request_from_wire("img2video", {"model": "m"}, base_dir=picture.parent),
+        TextToVideo.from_wire({"model": "m", "prompt": "p"}),
+    ]
+
+
+async def client(session: aiohttp.ClientSession) -> None:
+    """Every method of the client."""
+    async with ViduClient(
+        "key",
+        gateway=Gateway(base_url="https://a.invalid", api_root="/v2", auth_scheme="Token", lists=True, cancels=None),
+        limits=Limits(submissions=8, in_flight=None, rate=2.5, queue=100),
+        polling=Polling(min_interval=1.0, max_interval=20.0, max_per_second=None),
+        timeouts=Timeouts(connect=10, read=120, write=60, submit=600),
+        session=session,
+        proxy="http://127.0.0.1:3128",
+        ssl=ssl.create_default_context(),
+    ) as vidu:
+        request = TextToVideo(model="m", prompt="p")
+        handle = await vidu.submit(request, key="row")
+        assert_type(handle, TaskHandle)
+        assert_type(await vidu.run(request, timeout=None), Task)
+        assert_type(vidu.attach(handle.token), TaskHandle)
+        assert_type(vidu.unfinished(), list[TaskHandle])
+        assert_type(await vidu.gather([handle]), list[Task])
+        assert_type(await vidu.gather([handle], return_exceptions=True), list[Task | ViduError])
+        async for one in vidu.as_completed([handle]):
+            assert_type(one, TaskHandle)
+        async for task in vidu.tasks(states=[TaskState.FAILED], task_ids=["1"], created_from=datetime.min, page_size=5):  # noqa: DTZ901
+            assert_type(task, Task)
+        async for subject in vidu.subjects(ownership="system"):
+            assert_type(subject, Subject)
+        assert_type(await vidu.credits(), Credits)
+        assert_type(await vidu.create_subject(Subject(name="fox")), Subject)
+        assert_type(await vidu.download(await handle, "out/", exists="skip", name="fox", variant="cover_url"), Path)
+        await vidu.cancel(handle.task_id)
+        await vidu.aclose()
+
+
+async def handles(handle: TaskHandle) -> None:
+    """Everything a handle can do."""
+    assert_type(await handle, Task)
+    assert_type(await handle.result(timeout=5.0), Task)
+    assert_type(await handle.wait(timeout=None), Task)
+    assert_type(await handle.refresh(), Task)
+    assert_type(handle.state, TaskState)
+    assert_type(handle.task, Task | None)
+    assert_type(handle.token, str)
+    assert_type(handle.key, str | None)
+    async for task in handle.events():
+        assert_type(task.state.is_terminal, bool)
+    await handle.cancel()
+
+
+def values(task: Task, creation: Creation) -> None:
+    """What answers hold."""
+    assert_type(task.creations, tuple[Creation, ...])
+    assert_type(task.created_at, datetime | None)
+    assert_type(task.credits, int | None)
+    assert_type(task.raw, dict[str, Any])
+    assert_type(creation.expires_at, datetime | None)
+    assert_type(creation.video, VideoInfo | None)
+
+
+def errors(error: ViduError) -> object:  # noqa: PLR0911 - one for each class
+    """What errors carry."""
+    if isinstance(error, RateLimitError):
+        return assert_type(error.retry_after, float | None)
+    if isinstance(error, APIError):
+        return error.status, error.reason, error.message, error.trace_id
+    if isinstance(error, SubmissionUnknownError):
+        return error.key, error.evidence
+    if isinstance(error, ValidationError):
+        return error.field, error.value, error.allowed
+    if isinstance(error, TaskTimeoutError):
+        return assert_type(error.token, str)
+    if isinstance(error, TaskError):
+        return assert_type(error.task, Task)
+    return error.paid
+
+
+async def testing() -> None:
+    """What tests of users use."""
+    async with Simulator(time_scale=1.0, credits=5, fails=lambda _: None) as sim:
+        assert_type(sim.client(limits=Limiter(Limits(rate=1))), ViduClient)
+
+
+def virtual() -> None:
+    """Virtual time returns what the coroutine does."""
+    assert_type(run_virtual(testing()), None)
