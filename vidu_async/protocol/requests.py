@@ -105,11 +105,14 @@ class Subject(_Wired):
         _count("images", self.images, 0, 3)
         _count("videos", self.videos, 0, 1)
 
+    def _given(self) -> dict[str, Any]:
+        given = super()._given()
+        return given if self.name_key == "id" else {name: given[name] for name in given if name != "name_key"}
+
     def to_wire(self) -> dict[str, Any]:
         """Return the JSON mapping, with the name under `name_key`."""
         mapping = super().to_wire()
-        name = mapping.pop("name")
-        return {mapping.pop("name_key"): name, **mapping}
+        return {self.name_key: self.name, **{name: mapping[name] for name in mapping if name not in _NAMING}}
 
     @classmethod
     def from_wire(cls, mapping: Mapping[str, Any]) -> Self:
@@ -118,6 +121,9 @@ class Subject(_Wired):
             rest = {name: value for name, value in mapping.items() if name != "id"}
             mapping = {**rest, "name": mapping["id"], "name_key": "id"}
         return super().from_wire(mapping)
+
+
+_NAMING = frozenset({"name", "name_key"})
 
 
 def _subjects(value: object, attribute: Any) -> tuple[Subject, ...]:  # noqa: ANN401 - attrs' own generic
