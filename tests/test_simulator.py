@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 import pytest
 from attrs import define
+from source_pages import PAGES
 
 from vidu_async.protocol.errors import AuthenticationError
 from vidu_async.testing import DROP, DROP_AFTER, Reply, Simulator, run_in_thread, run_virtual
@@ -323,70 +324,13 @@ async def test_ids_are_unique_and_increase(caller: Caller) -> None:
 
 # The bodies printed on the documentation pages
 
-DOCUMENTED: dict[str, tuple[str, dict[str, Any]]] = {
-    "image to video": (
-        "img2video",
-        {
-            "model": "viduq2-pro",
-            "images": [LINK],
-            "prompt": "The camera slowly pushes in.",
-            "duration": 2,
-            "resolution": "1080p",
-            "aspect_ratio": "16:9",
-            "seed": 12345,
-            "movement_amplitude": "standard",
-            "bgm": False,
-            "audio": False,
-            "off_peak": False,
-            "watermark": False,
-            "payload": "custom-tracking-id-123",
-            "client_request_id": "unique-request-id-456",
-        },
-    ),
-    "start and end to video": (
-        "start-end2video",
-        {
-            "task_id": "911088422699962368",
-            "type": "headtailimg2video",
-            "state": "created",
-            "model": "viduq1",
-            "style": "general",
-            "prompt": "A little girl picking mushrooms.",
-            "images": [LINK, LINK],
-            "duration": 5,
-            "seed": 722073967,
-            "aspect_ratio": "",
-            "resolution": "1080p",
-            "movement_amplitude": "auto",
-            "created_at": "2026-01-20T06:52:02.323137590Z",
-            "credits": 80,
-            "payload": "",
-            "cus_priority": 0,
-            "off_peak": False,
-            "watermark": False,
-            "is_rec": False,
-            "wm_position": 1,
-            "wm_url": "",
-            "meta_data": "",
-            "client_request_id": "",
-        },
-    ),
-    "reference to image": ("reference2image", {"model": "viduq1", "prompt": "A cute little cat."}),
-    "reference to video": (
-        "reference2video",
-        {
-            "model": "viduq2",
-            "subjects": [{"id": "cat", "images": [LINK]}],
-            "prompt": "A cute @cat is running.",
-        },
-    ),
-}
+DOCUMENTED = {page.endpoint: page.request for page in PAGES}
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 async def test_every_documented_example_is_accepted(caller: Caller, name: str) -> None:
     """What a page prints as an example cannot be wrong."""
-    await caller.create(*DOCUMENTED[name])
+    await caller.create(name, DOCUMENTED[name])
 
 
 @pytest.mark.parametrize(
@@ -394,7 +338,7 @@ async def test_every_documented_example_is_accepted(caller: Caller, name: str) -
     [
         ("img2video", FOX, 80, "img2video"),
         ("start-end2video", FOX | {"images": [LINK, LINK]}, 80, "headtailimg2video"),
-        ("reference2video", DOCUMENTED["reference to video"][1], 45, "character2video"),
+        ("reference2video", DOCUMENTED["reference2video"], 45, "character2video"),
         ("text2video", TEXT, 45, "text2video"),
         ("img2video", FOX | {"is_rec": True}, 90, "img2video"),
         ("text2video", TEXT | {"off_peak": True}, 23, "text2video"),
