@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, TypeVar, cast, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from attrs import evolve
 
@@ -41,23 +42,24 @@ if TYPE_CHECKING:
     from vidu_async.limiter import Permit
     from vidu_async.protocol.models import Creation, Credits, Task
     from vidu_async.protocol.requests import Request, Subject
+    from vidu_async.protocol.wire import Page
 
 T = TypeVar("T")
 R = TypeVar("R")
+P = TypeVar("P", "Page", "calls.SubjectPage")
 
 _LIMITS, _POLLING, _TIMEOUTS = Limits(), Polling(), Timeouts()
 
 
-def _key_from(api_key: str | None) -> ApiKey:
-    """Take the key, or the one in VIDU_API_KEY. No message shows it."""
-    text = os.environ.get("VIDU_API_KEY", "") if api_key is None else api_key
-    if not isinstance(text, str) or not text:
-        raise ConfigError("no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY")
-    if text.lower().startswith(("bearer ", "token ")):
-        raise ConfigError("the API key must be the key alone; the word before it is Gateway(auth_scheme=)")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ConfigError("the API key (VIDU_API_KEY) contains a space, a line break or a character no key has")
-    return ApiKey(text)
+def _fault_of(key: str) -> str | None:
+    """Say what is wrong with an API key, without showing it."""
+    if not isinstance(key, str) or not key:
+        return "no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY"
+    if key.lower().startswith(("bearer ", "token ")):
+        return "the API key must be the key alone; the word before it is Gateway(auth_scheme=)"
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "the API key (VIDU_API_KEY) contains a space, a line break or a character no key has"
+    return None
 
 
 def _gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
@@ -103,7 +105,11 @@ class ViduClient:
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
     ) -> None:
-        self._key = _key_from(api_key)
+        api_key = os.environ.get("VIDU_API_KEY", "") if api_key is None else api_key
+        fault, self._key = _fault_of(api_key), ApiKey(api_key)
+        del api_key  # so that no traceback with locals shows it
+        if fault:
+            raise ConfigError(fault)
         self._gateway = _gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._connections = Connections(
@@ -121,6 +127,8 @@ class ViduClient:
         return self._gateway
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_connections"):  # a debugger shows it while __init__ refuses a setting
+            return "<ViduClient>"
         return f"<ViduClient {self._gateway.base_url}{' closed' if self._connections.is_closed else ''}>"
 
     def __reduce__(self) -> NoReturn:
@@ -260,31 +268,29 @@ class ViduClient:
         created_to: datetime | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[Task]:
-        """Iterate over the account's tasks of the last 7 days (or the given window), newest pages as the server has it.
+        """Iterate over the account's tasks, those of the last 7 days unless a window is given.
+
+        Args:
+            states: only tasks in one of these.
+            task_ids: only these tasks.
+            created_from: only tasks created since; without a time zone it is local time.
+            created_to: only tasks created until.
+            page_size: tasks per request, 100 at most.
 
         Raises:
             UnsupportedError: this gateway does not list tasks.
 
         """
-        states, task_ids = list(states or ()), list(task_ids or ())
-        token, seen = "", {""}
-        while True:
-            call = calls.list_tasks(
-                self._gateway,
-                states=states,
-                task_ids=task_ids,
-                created_from=created_from,
-                created_to=created_to,
-                page_size=page_size,
-                token=token,
-            )
-            page = await self._supported("lists", call, "list tasks")
+        filters: dict[str, Any] = {
+            "states": list(states or ()),
+            "task_ids": list(task_ids or ()),
+            "created_from": created_from,
+            "created_to": created_to,
+            "page_size": page_size,
+        }
+        async for page in self._pages("lists", "list tasks", partial(calls.list_tasks, self._gateway, **filters)):
             for task in page.tasks:
                 yield task
-            token = page.next_token
-            if token in seen:  # the last page has none; a server that repeats one would never end
-                return
-            seen.add(token)
 
     async def cancel(self, task_id: str) -> None:
         """Cancel a task that still waits to be run. Its credits are returned.
@@ -311,14 +317,19 @@ class ViduClient:
 
     async def subjects(self, *, ownership: str = "private") -> AsyncIterator[Subject]:
         """Iterate over the stored subjects, your own (`private`) or everybody's (`system`)."""
-        token, seen = "", {""}
-        while True:
-            call = calls.list_subjects(self._gateway, ownership=ownership, token=token)
-            page = await self._supported("", call, "store subjects")
+        ask = partial(calls.list_subjects, self._gateway, ownership=ownership)
+        async for page in self._pages("", "store subjects", ask):
             for subject in page.subjects:
                 yield subject
+
+    async def _pages(self, ability: str, what: str, ask: Callable[..., calls.Call[P]]) -> AsyncIterator[P]:
+        """Ask for page after page; `ask` takes the token of the next."""
+        token, seen = "", {""}
+        while True:
+            page = await self._supported(ability, ask(token=token), what)
+            yield page
             token = page.next_token
-            if token in seen:
+            if token in seen:  # the last page has none, and a server that repeats one would never end
                 return
             seen.add(token)
 
