@@ -107,6 +107,7 @@ class Transport:
     _proxy: str | None = field(default=None, repr=False)
     _ssl: ssl_module.SSLContext | bool = True
     _sessions: dict[str, aiohttp.ClientSession] = field(factory=dict, init=False, repr=False)
+    _told: dict[str, dict[str, Any]] = field(factory=dict, init=False, repr=False)
 
     async def fetch(self, call: Call[T]) -> T:
         """Ask a question that costs nothing, and read the answer.
@@ -178,14 +179,16 @@ class Transport:
 
     def _ways(self, road: str) -> dict[str, Any]:
         """Return what aiohttp is told with each request on a road."""
-        import aiohttp  # noqa: PLC0415 - imported on first use
+        if road not in self._told:
+            import aiohttp  # noqa: PLC0415 - imported on first use
 
-        # Only the pool makes requests wait for a connection, which is no fault of the server's.
-        connect = None if road == "pool" else self.timeouts.connect
-        patience = aiohttp.ClientTimeout(
-            total=None, connect=connect, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read
-        )
-        return {"timeout": patience, "proxy": self._proxy, "ssl": self._ssl}
+            # Only the pool makes requests wait for a connection, which is no fault of the server's.
+            connect = None if road == "pool" else self.timeouts.connect
+            patience = aiohttp.ClientTimeout(
+                total=None, connect=connect, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read
+            )
+            self._told[road] = {"timeout": patience, "proxy": self._proxy, "ssl": self._ssl}
+        return self._told[road]
 
     def _session(self, road: str) -> aiohttp.ClientSession:
         if road == "pool" and self._given is not None:

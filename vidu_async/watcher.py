@@ -101,6 +101,8 @@ class Watch:
 
     def learn(self, task: Task) -> bool:
         """Take in an answer; return whether it is news to those who wait."""
+        if self.task is not None and task.body == self.task.body and task.state is self.task.state:
+            return False
         self.task = task.over(self.task)
         is_news = task.off_peak is True and not self.off_peak
         self.off_peak = self.off_peak or is_news

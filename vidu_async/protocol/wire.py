@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from cattrs import Converter
 
 from vidu_async.protocol.errors import (
@@ -150,10 +150,8 @@ def task_from(row: dict[str, Any], *, task_id: str = "", body: bytes = b"") -> T
     state = _STATES.get(word.lower(), TaskState.UNKNOWN)
     fields = {name: value for name, value in row.items() if name not in {"task_id", "status", "body"}}
     creations = [{**creation, "task_id": identity} for creation in _rows(row.get("creations"))]
-    task = _read.structure(
-        {**fields, "id": identity, "state": state, "state_text": word, "creations": creations, "body": b""}, Task
-    )
-    return evolve(task, state_text=word, body=body or json.dumps(row).encode())
+    fields |= {"id": identity, "state": state, "state_text": word, "creations": creations}
+    return _read.structure({**fields, "body": body or json.dumps(row).encode()}, Task)
 
 
 _INLINED = re.compile(rb'(?<!\\)"(data:(?:[\w.+/;=-]|\\/){0,100}?;base64,)(?:[A-Za-z0-9+/=]|\\/){256,}"', re.ASCII)
