@@ -30,7 +30,7 @@ async def both() -> None:
         me = [sys.executable, __file__]
         first = await asyncio.create_subprocess_exec(*me, "submit", env=environment, stdout=asyncio.subprocess.PIPE)
         token = (await first.communicate())[0].decode().strip()
-        print(f"the first process is gone, and left {token}")
+        print(f"the first process is gone, and left {token}", flush=True)
         second = await asyncio.create_subprocess_exec(*me, token, env=environment)
         sys.exit(await second.wait())
 

@@ -1,4 +1,7 @@
-"""Every row of jobs.jsonl becomes a file in results/: on the simulator, or with --live for real credits."""
+"""Every row of jobs.jsonl becomes a file in results/: on the simulator, or with --live for real credits.
+
+Stopped and started again it pays for nothing twice: a task's token is kept until its file is there.
+"""
 
 import asyncio
 import json
@@ -10,24 +13,32 @@ from typing import Any
 from vidu_async import ViduClient, request_from_wire
 from vidu_async.testing import Simulator
 
-JOBS = Path(__file__).with_name("jobs.jsonl")
-RESULTS = Path("results")
+JOBS, RESULTS = Path(__file__).with_name("jobs.jsonl"), Path("results")
 
 
 async def work(vidu: ViduClient, key: str, endpoint: str, fields: dict[str, Any]) -> None:
     if found := next(RESULTS.glob(f"{key}.*"), None):
         print(f"{key:<10} there      {found}, nothing is paid again")
         return
-    handle = await vidu.submit(request_from_wire(endpoint, fields, base_dir=JOBS.parent), key=key)
+    token = RESULTS / f".{key}@{vidu.gateway.base_url.rpartition('/')[2]}"
+    if token.exists():
+        handle = vidu.attach(token.read_text())
+    else:
+        handle = await vidu.submit(request_from_wire(endpoint, fields, base_dir=JOBS.parent), key=key)
+        token.write_text(handle.token)
     async for task in handle.events():
-        print(f"{key:<10} {task.state:<10} task {task.id}")
+        print(f"{key:<10} {task.state:<10} task {task.id}", flush=True)
+    if not (await handle.wait()).has_result:
+        token.unlink()  # failed tasks cost nothing: the next run may try again
     path = await vidu.download(await handle, RESULTS, name=key)
-    print(f"{key:<10} saved      {path}, {path.stat().st_size} bytes")
+    token.unlink()
+    print(f"{key:<10} saved      {path}, {path.stat().st_size} bytes", flush=True)
 
 
 async def main() -> int:
     rows = [json.loads(line) for line in JOBS.read_text(encoding="utf-8").splitlines()]
     named = [(row.pop("key", f"line-{number}"), row.pop("endpoint"), row) for number, row in enumerate(rows, start=1)]
+    RESULTS.mkdir(exist_ok=True)
     async with AsyncExitStack() as stack:
         simulator = None if "--live" in sys.argv else await stack.enter_async_context(Simulator(time_scale=10))
         vidu = await stack.enter_async_context(simulator.client() if simulator else ViduClient())

@@ -142,7 +142,7 @@ def test_a_client_that_never_asked_anything_needs_no_loop() -> None:
         vidu = ViduClient("test-key")
         print(vidu.attach("77"), vidu.unfinished())
     """)
-        == "<TaskHandle 77 unknown> []\n"
+        == "<TaskHandle 77 not looked at yet> []\n"
     )
 
 

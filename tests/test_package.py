@@ -75,7 +75,7 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def program(block: str) -> str:
     """Return a block as a program: one that awaits at the top is set into a `main`."""
-    if "await " not in block or "async def" in block:
+    if "await " not in block or "asyncio.run(" in block or "def test_" in block:
         return block
     body = "\n".join(f"        {line}" for line in block.splitlines())
     return f"""

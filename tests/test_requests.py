@@ -645,7 +645,7 @@ def test_a_repr_names_the_class_and_what_was_given() -> None:
     """And nothing that was not."""
     assert repr(text_to_video(seed=7)) == "TextToVideo(model='viduq2', seed=7, prompt='a fox')"
     assert repr(ImageToVideo(model="m", images=[PNG])) == "ImageToVideo(model='m', images=[<8 bytes>])"
-    assert repr(raw("extend", model="m")) == "RawRequest(endpoint='extend', fields=['model'])"
+    assert repr(raw("extend", model="m")) == "RawRequest(endpoint='extend', fields={'model': 'm'})"
 
 
 def test_a_repr_stays_short() -> None:

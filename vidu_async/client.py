@@ -22,9 +22,12 @@ from vidu_async.protocol.errors import (
     ConfigError,
     TaskTimeoutError,
     UnsupportedError,
+    ValidationError,
     ViduError,
 )
 from vidu_async.protocol.gateway import Gateway
+from vidu_async.protocol.models import TaskState
+from vidu_async.protocol.requests import Request
 from vidu_async.submission import Outbox, Submission
 from vidu_async.transport import ApiKey, Connections, Timeouts, Transport
 from vidu_async.watcher import Watcher
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
     from vidu_async.limiter import Permit
     from vidu_async.protocol.models import Creation, Credits, Task
-    from vidu_async.protocol.requests import Request, Subject
+    from vidu_async.protocol.requests import Subject
     from vidu_async.protocol.wire import Page
 
 T = TypeVar("T")
@@ -60,6 +63,12 @@ def _fault_of(key: str) -> str | None:
     if not key.isascii() or not key.isprintable() or " " in key:
         return "the API key (VIDU_API_KEY) contains a space, a line break or a character no key has"
     return None
+
+
+def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - whatever isinstance takes
+    """Refuse a setting of another type now: found out later, it might cost a paid task its waiter."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name}= must be {getattr(kind, '__name__', kind)}, not {value!r}")
 
 
 def _gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
@@ -110,6 +119,10 @@ class ViduClient:
         del api_key  # so that no traceback with locals shows it
         if fault:
             raise ConfigError(fault)
+        _check("gateway", gateway, Gateway | None)
+        _check("limits", limits, Limits | Limiter)
+        _check("polling", polling, PollingPolicy)
+        _check("timeouts", timeouts, Timeouts)
         self._gateway = _gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._connections = Connections(
@@ -135,6 +148,7 @@ class ViduClient:
         raise TypeError("a ViduClient holds a key and connections and is not pickled; make one where it is needed")
 
     async def __aenter__(self) -> Self:
+        self._bind()
         return self
 
     async def __aexit__(
@@ -157,15 +171,23 @@ class ViduClient:
                 same task and sends nothing.
 
         Raises:
-            ValidationError: a local file is missing or of a kind Vidu does not take.
-            IdempotencyConflictError: the key already names another request.
-            LimiterFullError: too many submissions are waiting.
-            ConnectError: no connection, after four tries. Nothing is paid.
-            APIError: the server refused. Nothing is paid.
+            ValidationError: a local file is missing or of a kind Vidu does not take. Nothing is paid.
+            IdempotencyConflictError: the key already names another request. Nothing is paid.
+            LimiterFullError: too many submissions are waiting. Nothing is paid.
+            ConnectError: no connection after four tries (one, if it is a `TLSError`). Nothing is paid.
+            APIError, ProtocolError: the server refused or redirected. Nothing is paid.
             SubmissionUnknownError: the answer was lost. It may be paid.
+            ConfigError: the client is closed, or in use by another running loop. Nothing is paid.
 
         """
         self._bind()
+        if not isinstance(request, Request):
+            said = (
+                f"submit() takes a request, not {type(request).__name__}; request_from_wire() builds one of a mapping"
+            )
+            raise ValidationError(said, field="request", value=request)
+        if key is not None and not (isinstance(key, str) and key):
+            raise ValidationError(f"key must be text, not {key!r}", field="key", value=key)
         call = calls.create(self._gateway, request)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         meant = {"endpoint": request.endpoint, "fields": body}
@@ -176,13 +198,13 @@ class ViduClient:
         row = self._journal.begin(new_key() if key is None else key, digest)
 
         def accept(task: Task, permit: Permit) -> TaskHandle:
-            self._journal.accepted(row, task.id)
+            self._journal.accepted(row, task)
             handle = self._handle(task.id, key=row.key)
-            handle.observe(task)
+            handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
             if self._limiter.limits.in_flight is None:
                 permit.release()
             else:
-                handle.at_end(permit.release)
+                handle._at_end(permit.release)  # noqa: SLF001
             return handle
 
         return await self._outbox.send(Submission(row.key, call, body, self._bind(), self._limiter), row, accept)
@@ -193,7 +215,10 @@ class ViduClient:
         return await handle.result(timeout=timeout)
 
     async def create_subject(self, subject: Subject) -> Subject:
-        """Store a subject for 5 credits, and return it with the `server_id` that requests refer to it by."""
+        """Store a subject for 5 credits, and return it with the `server_id` that requests refer to it by.
+
+        It is sent and fails like `submit`.
+        """
         self._bind()
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
@@ -220,10 +245,21 @@ class ViduClient:
 
     def unfinished(self) -> list[TaskHandle]:
         """Return the handles of all tasks that this client created and does not know to have ended. No I/O."""
-        return [self._handle(row.task_id, key=row.key) for row in self._journal.unfinished()]
+        handles = []
+        for row in self._journal.unfinished():
+            handle = self._handle(row.task_id, key=row.key)
+            if handle.task is None and row.task is not None:
+                handle._watch.learn(row.task)  # noqa: SLF001 - the client's and its handles' own
+            handles.append(handle)
+        return handles
 
     def as_completed(self, handles: Iterable[TaskHandle]) -> Completed:
-        """Iterate over handles in the order in which their tasks end, good or bad: `async for handle in ...`."""
+        """Iterate over handles in the order in which their tasks end, good or bad: `async for handle in ...`.
+
+        Raises, while iterating:
+            TaskTimeoutError: nothing ended for an hour (49, where a task left is off-peak).
+
+        """
         return Completed(list(handles))
 
     @overload
@@ -238,7 +274,7 @@ class ViduClient:
         """Wait for all and return their tasks in the order given.
 
         The first failure is raised at once, and the other tasks go on; with `return_exceptions` it stands in its
-        task's place instead.
+        task's place instead. Raises what `TaskHandle.result` and `as_completed` raise.
         """
         waiting = list(handles)
         try:
@@ -271,7 +307,7 @@ class ViduClient:
         """Iterate over the account's tasks, those of the last 7 days unless a window is given.
 
         Args:
-            states: only tasks in one of these.
+            states: only tasks in one of these, such as `[TaskState.SUCCESS]` or `["success"]`.
             task_ids: only these tasks.
             created_from: only tasks created since; without a time zone it is local time.
             created_to: only tasks created until.
@@ -282,8 +318,8 @@ class ViduClient:
 
         """
         filters: dict[str, Any] = {
-            "states": list(states or ()),
-            "task_ids": list(task_ids or ()),
+            "states": _listed("states", states, list(TaskState)),
+            "task_ids": _listed("task_ids", task_ids),
             "created_from": created_from,
             "created_to": created_to,
             "page_size": page_size,
@@ -349,7 +385,7 @@ class ViduClient:
 
     async def download(
         self,
-        found: Task | Creation,
+        task_or_creation: Task | Creation,
         target: str | os.PathLike[str],
         *,
         exists: downloads.Exists = "error",
@@ -359,19 +395,38 @@ class ViduClient:
         """Download the first result of a task, or one creation, and return the file's path.
 
         Args:
-            found: a finished task, or one of its creations.
+            task_or_creation: a finished task (most have one result), or one of its creations.
             target: a folder (it exists, ends with a slash or has no suffix), or a file.
             exists: what to do if the file is there: "error", "skip", "overwrite" or "rename".
-            name: the file's name in a folder, without suffix; the task id by default.
+            name: the file's name in a folder. By default it is the task id, with the creation's id where there are
+                several; the suffix is that of the content.
             variant: "url", "cover_url" or "watermarked_url".
 
         Raises:
             DownloadError: no such link, a refused or broken transfer, or a file that is there already.
+            ConfigError: an argument that cannot work.
 
         """
-        creation = downloads.creations_of(found)[0]
-        place = downloads.Target.of(target, downloads.stem_of(creation, name), exists)
+        creation = downloads.creations_of(task_or_creation)[0]
+        stem = downloads.stem_of(task_or_creation, creation, downloads.variant_of(variant))
+        place = downloads.Target.of(target, stem, name, exists)
         return await downloads.fetch(self._bind(), creation, place, variant=variant)
+
+    async def download_all(
+        self,
+        task: Task,
+        folder: str | os.PathLike[str],
+        *,
+        exists: downloads.Exists = "error",
+        variant: downloads.Variant = "url",
+    ) -> list[Path]:
+        """Download every result of a task into a folder, one after the other; else as `download`."""
+        paths = []
+        for creation in downloads.creations_of(task):
+            stem = downloads.stem_of(task, creation, downloads.variant_of(variant))
+            place = downloads.Target.of(os.path.join(folder, ""), stem, None, exists)  # noqa: PTH118 - a trailing slash
+            paths.append(await downloads.fetch(self._bind(), creation, place, variant=variant))
+        return paths
 
     # Beginning and ending
 
@@ -387,6 +442,18 @@ class ViduClient:
         await self._outbox.aclose()
         await self._watcher.aclose()
         await self._connections.aclose()
+
+
+def _listed(name: str, values: Iterable[str] | None, allowed: list[TaskState] | None = None) -> list[str]:
+    """Take a filter's values, none that would silently match nothing: "not there" may be read as "pay again"."""
+    if isinstance(values, str):
+        raise ValidationError(f"{name} takes a list: {name}=[{values!r}]", field=name, value=values)
+    found = list(values or ())
+    for value in found:
+        if allowed is not None and value not in allowed:
+            names = ", ".join(allowed)
+            raise ValidationError(f"{name} must be of {names}, not {value!r}", field=name, value=value, allowed=allowed)
+    return found
 
 
 def _outcome_or_error(handle: TaskHandle) -> Task | ViduError:

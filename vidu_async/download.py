@@ -32,6 +32,8 @@ T = TypeVar("T")
 Exists = Literal["error", "skip", "overwrite", "rename"]
 Variant = Literal["url", "cover_url", "watermarked_url"]
 
+_VARIANTS = {"url": None, "cover_url": "cover", "watermarked_url": "watermarked"}
+
 SIZE_LIMIT = 4 * 1024**3
 """Bytes of a result that are accepted."""
 _CHUNK = 1024 * 1024
@@ -47,23 +49,32 @@ def creations_of(found: Task | Creation) -> tuple[Creation, ...]:
     """
     if isinstance(found, Creation):
         return (found,)
+    if not isinstance(found, Task):
+        raise ConfigError(f"download() takes a task or one of its creations, not {found!r}; await a handle first")
     if not found.creations:
-        raise DownloadError(f"task {found.id} is {found.state.value} and has no result to download")
+        why = f": {found.err_code}" if found.err_code else ""
+        raise DownloadError(f"task {found.id} has no result to download, its state is {found.state.value}{why}")
     return found.creations
 
 
-def stem_of(creation: Creation, name: str | None) -> str:
-    """Return the file's name without suffix: the one given, else the task id with what no name should hold replaced.
+def stem_of(found: Task | Creation, creation: Creation, variant: Variant) -> str:
+    """Return a file's name without suffix: the task's id, and what tells apart the several files a task may have."""
+    is_only = isinstance(found, Task) and len(found.creations) == 1
+    parts = (creation.task_id, None if is_only else creation.id, _VARIANTS[variant])
+    return re.sub(r"[^\w.-]", "_", "-".join(filter(None, parts)), flags=re.ASCII).lstrip(".")[:150] or "task"
+
+
+def checked_name(name: str) -> str:
+    """Return a name without the suffix of a picture or film, which the content decides.
 
     Raises:
         ConfigError: the name is a path.
 
     """
-    if name is None:
-        return re.sub(r"[^\w.-]", "_", creation.task_id, flags=re.ASCII).lstrip(".")[:120] or "task"
     if name in {"", ".", ".."} or not name.isprintable() or re.search(r"[/\\]", name):
         raise ConfigError(f"name= must be a plain file name without suffix, not {name!r}; the folder is the target")
-    return name
+    stem, dot, suffix = name.rpartition(".")
+    return stem if stem and f"{dot}{suffix.lower()}" in SUFFIXES.values() else name
 
 
 @define(eq=False)
@@ -77,13 +88,20 @@ class Target:
     exists: Exists
 
     @classmethod
-    def of(cls, target: str | os.PathLike[str], stem: str, exists: Exists) -> Target:
-        """Read a target: an existing folder, a trailing slash or a name without suffix mean a folder, else a file."""
+    def of(cls, target: str | os.PathLike[str], stem: str, name: str | None, exists: Exists) -> Target:
+        """Read a target: an existing folder, a trailing slash or a name without suffix mean a folder, else a file.
+
+        Raises:
+            ConfigError: a name and a file are given, or a word that `exists` does not know.
+
+        """
         if exists not in {"error", "skip", "overwrite", "rename"}:
             raise ConfigError(f"exists= must be error, skip, overwrite or rename, not {exists!r}")
         path = Path(target).expanduser()
         if path.is_dir() or os.fspath(target).endswith(("/", os.sep)) or not path.suffix:
-            return cls(path, stem, None, exists)
+            return cls(path, stem if name is None else checked_name(name), None, exists)
+        if name is not None:
+            raise ConfigError(f"name={name!r} is for a folder, and {str(path)!r} names a file: give one of the two")
         return cls(path.parent, path.stem, path.suffix, exists)
 
     def present(self) -> Path | None:
@@ -106,6 +124,13 @@ class Target:
         return DownloadError(f"{path} exists already. Pass exists='skip', 'overwrite' or 'rename'")
 
 
+def variant_of(variant: Variant) -> Variant:
+    """Refuse a variant that a creation does not have."""
+    if variant not in _VARIANTS:
+        raise ConfigError(f"variant= must be one of {', '.join(_VARIANTS)}, not {variant!r}")
+    return variant
+
+
 async def fetch(transport: Transport, creation: Creation, target: Target, *, variant: Variant = "url") -> Path:
     """Download one result.
 
@@ -113,10 +138,7 @@ async def fetch(transport: Transport, creation: Creation, target: Target, *, var
         DownloadError: no link, a refused or broken transfer, something that is no picture or video, or a disk's no.
 
     """
-    links = {"url": creation.url, "cover_url": creation.cover_url, "watermarked_url": creation.watermarked_url}
-    if variant not in links:
-        raise ConfigError(f"variant= must be one of {', '.join(links)}, not {variant!r}")
-    link = links[variant]
+    link: str | None = getattr(creation, variant)
     if not link:
         raise DownloadError(f"task {creation.task_id} has no {variant}")
     present = target.present()

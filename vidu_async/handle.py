@@ -124,7 +124,7 @@ class TaskHandle:
 
     @property
     def state(self) -> TaskState:
-        """The latest known state, UNKNOWN before the first answer. No I/O."""
+        """The latest known state, UNKNOWN as long as `task` is None. No I/O."""
         return self._watch.task.state if self._watch.task else TaskState.UNKNOWN
 
     @property
@@ -133,7 +133,15 @@ class TaskHandle:
         return str(Token(self.task_id, self._client.gateway.url(""), self._watch.off_peak))
 
     def __repr__(self) -> str:
-        return f"<TaskHandle {self.task_id} {self.state.value}>"
+        return f"<TaskHandle {self.task_id} {self.state.value if self.task else 'not looked at yet'}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TaskHandle):
+            return NotImplemented
+        return (self.task_id, self._client.gateway) == (other.task_id, other._client.gateway)
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
 
     def __await__(self) -> Generator[Any, None, Task]:
         return self.result().__await__()
@@ -162,6 +170,8 @@ class TaskHandle:
 
     async def _changed(self, began: float, timeout: Timeout) -> None:  # noqa: ASYNC109 - a deadline that moves
         """Wait for one change, until a deadline that is later for a task found to be off-peak meanwhile."""
+        if not (timeout is None or isinstance(timeout, (int, float, DefaultTimeout))):
+            raise ConfigError(f"timeout= must be seconds or None, not {timeout!r}")
         watch = self._watch
         patience = watch.patience if isinstance(timeout, DefaultTimeout) else timeout
         try:
@@ -179,14 +189,14 @@ class TaskHandle:
     async def refresh(self) -> Task:
         """Look once, now, and return the task."""
         task = await self._client.fetch_task(self.task_id)
-        self.observe(task)
+        self._observe(task)
         return self._watch.task or task
 
-    def observe(self, task: Task) -> None:
+    def _observe(self, task: Task) -> None:
         """Take in an answer about this task from elsewhere: its creation, a list."""
         self._watcher.observe(self._watch, task)
 
-    def at_end(self, release: Callable[[], None]) -> None:
+    def _at_end(self, release: Callable[[], None]) -> None:
         """Have `release` called once the task ends, which is then looked for even if nobody waits."""
         self._watcher.hold(self._watch, release)
 
@@ -231,7 +241,7 @@ def outcome(handle: TaskHandle) -> Task:
 def timed_out(handle: TaskHandle, patience: float) -> TaskTimeoutError:
     """Return the error of a wait that ended before its task, caused by what went wrong last."""
     watch = handle._watch  # noqa: SLF001 - the same file's class
-    trouble = f"; the last look failed: {watch.trouble}" if watch.trouble else ""
+    trouble = f"; the last look failed: {watch.trouble.said}" if watch.trouble else ""
     error = TaskTimeoutError(
         f"task {handle.task_id} is still {handle.state.value} after {patience:g} s{trouble}", token=handle.token
     )
@@ -239,7 +249,7 @@ def timed_out(handle: TaskHandle, patience: float) -> TaskTimeoutError:
     return error
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Events:
     """An async iterator of `Task`, one for each state that was observed."""
 
@@ -247,6 +257,9 @@ class Events:
     _timeout: Timeout
     _next: int = field(default=0, init=False)
     _began: float | None = field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        return f"<Events of {self._handle!r}>"
 
     def __aiter__(self) -> Events:
         return self
@@ -263,7 +276,7 @@ class Events:
         return watch.history[self._next - 1]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Completed:
     """An async iterator of handles in the order in which their tasks end.
 
@@ -276,6 +289,10 @@ class Completed:
     """What ends the listening, by the place of each handle that has not ended."""
     _ended: asyncio.Queue[int] = field(factory=asyncio.Queue, init=False)
     _left: int = field(default=-1, init=False)
+
+    def __repr__(self) -> str:
+        left = len(self._handles) if self._left < 0 else self._left
+        return f"<Completed {len(self._handles) - left} of {len(self._handles)}>"
 
     def __aiter__(self) -> Completed:
         return self

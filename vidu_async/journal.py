@@ -18,6 +18,8 @@ from vidu_async.protocol.errors import IdempotencyConflictError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vidu_async.protocol.models import Task
+
 
 class RowState(StrEnum):
     """Where a submission is."""
@@ -37,6 +39,8 @@ class Row:
     state: RowState = RowState.SENDING
     task_id: str = ""
     evidence: str = ""
+    task: Task | None = None
+    """What the creation was answered, until the task ends."""
 
 
 def new_key() -> str:
@@ -70,10 +74,10 @@ class MemoryJournal:
         row = self._rows[key] = Row(key, digest)
         return row
 
-    def accepted(self, row: Row, task_id: str) -> None:
+    def accepted(self, row: Row, task: Task) -> None:
         """Note the task that a submission became."""
-        row.state, row.task_id = RowState.ACCEPTED, task_id
-        self._by_task[task_id] = row
+        row.state, row.task_id, row.task = RowState.ACCEPTED, task.id, task
+        self._by_task[task.id] = row
 
     def unknown(self, row: Row, evidence: str) -> None:
         """Note that a submission may have become a task."""
@@ -84,9 +88,11 @@ class MemoryJournal:
         del self._rows[row.key]
 
     def finished(self, task_id: str) -> None:
-        """Note that a task ended; tasks of others are none of the journal's."""
+        """Note that a task ended; tasks of others are none of the journal's, and nobody can ask for an unnamed one."""
         if row := self._by_task.pop(task_id, None):
-            row.state = RowState.FINISHED
+            row.state, row.task = RowState.FINISHED, None
+            if not row.digest:
+                del self._rows[row.key]
 
     def unfinished(self) -> Iterator[Row]:
         """Yield what was accepted and is not known to have ended."""

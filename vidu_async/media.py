@@ -103,15 +103,10 @@ def _open(value: str | bytes | PathLike[str], place: str, accepted: frozenset[st
     else:
         try:
             source = Path(value).expanduser()
-            # Asked before opening: opening a pipe would wait for its writer.
-            status = source.stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise ValidationError(f"{place}: {shown(str(value))} is not a regular file", field=place, value=value)
-            with source.open("rb") as file:
-                head, size = file.read(HEAD), status.st_size
+            head, size = _look(source)
         except (OSError, ValueError, RuntimeError) as error:
             why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-            said = f"{place}: {shown(str(value))} is neither a URL nor a readable file ({why})"
+            said = f"{place}: {shown(str(value))} is neither an http(s) or data URL nor a readable file ({why})"
             raise ValidationError(said, field=place, value=value) from None
     kind = kind_of(head)
     if kind not in accepted:
@@ -119,6 +114,16 @@ def _open(value: str | bytes | PathLike[str], place: str, accepted: frozenset[st
         said = f"{place} must be one of {', '.join(sorted(accepted))}, not {found}"
         raise ValidationError(said, field=place, value=value, allowed=sorted(accepted))
     return LocalFile(source, kind, size)
+
+
+def _look(path: Path) -> tuple[bytes, int]:
+    """Return a file's first bytes and its size."""
+    # Asked before it is opened: opening a pipe would wait for its writer.
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    with path.open("rb") as file:
+        return file.read(HEAD), status.st_size
 
 
 def _foreign(head: bytes) -> str | None:

@@ -5,7 +5,7 @@ Any object with the method of `PollingPolicy` may take the place of `Polling`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -19,6 +19,7 @@ _OFF_PEAK_STRETCH = 3.0
 """An off-peak task takes up to 48 hours: with the default bounds, a look a minute is enough."""
 
 
+@runtime_checkable
 class PollingPolicy(Protocol):
     """What the watcher asks of a policy."""
 

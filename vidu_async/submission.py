@@ -72,7 +72,7 @@ def judge(call: Call[T], answer: Answer, key: str) -> T:
     """
     if answer.is_ok:
         return _accepted(call, answer, key)
-    error = error_from(answer)
+    error = error_from(answer, call.body)
     if is_throttle(error) or (answer.status in _REFUSALS and error.reason != _IN_PROCESS):
         raise _noted(error, "no", key)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - the range is the definition

@@ -144,7 +144,7 @@ class Transport:
                 ) as response:
                     cap = limit if response.ok else ERROR_LIMIT
                     content = await _read(response, cap, whole=response.ok)
-                    return Answer(response.status, content, _named(response.headers))
+                    return Answer(response.status, content, _named(response.headers), f"{call.method} {call.url}")
         except ViduError:
             raise
         except Exception as error:  # noqa: BLE001 - all of aiohttp's and the sockets' are sorted in one place

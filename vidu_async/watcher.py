@@ -142,6 +142,8 @@ class Watcher:
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _is_closed: bool = field(default=False, init=False)
+    _is_troubled: bool = field(default=False, init=False)
+    """Whether the last look failed, whatever its task: only the first of a row of failures is logged."""
 
     def watch(self, task_id: str, *, off_peak: bool = False) -> Watch:
         """Return the watch of a task, the same for all who ask. No I/O."""
@@ -177,7 +179,7 @@ class Watcher:
         """Take in an answer about a task, and tell those who wait if it is news."""
         self._follow_loop()
         watch.vouched = self._mark(watch)
-        watch.trouble = None
+        watch.trouble, self._is_troubled = None, False
         if watch.is_over:
             return  # terminal is sticky
         if task.state is TaskState.SUCCESS and not task.has_result and watch.empty_looks < _EMPTY_LOOKS:
@@ -202,6 +204,7 @@ class Watcher:
         await asyncio.gather(*looks, return_exceptions=True)
         for watch in list(self._watches.values()):
             watch.failure = ConfigError(f"the client was closed while task {watch.task_id} was waited for; {_GOES_ON}")
+            watch.failure.paid = "yes" if watch.vouched is not None else None
             watch.tell()
 
     def _mark(self, watch: Watch) -> float:
@@ -298,6 +301,9 @@ class Watcher:
         """Note a look that brought nothing; give up only if it was the server's last word."""
         now = self._mark(watch)
         watch.trouble = error
+        if not self._is_troubled:
+            self._is_troubled = True
+            _log.warning("looking at task %s failed, waiting goes on: %s", watch.task_id, error.said)
         if self._is_final(watch, error, now):
             error.paid = "yes" if watch.vouched is not None else error.paid
             watch.failure = error

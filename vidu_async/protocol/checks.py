@@ -160,6 +160,16 @@ def by_type(_: type[Any], found: "list[Attribute[Any]]") -> "list[Attribute[Any]
     return [
         attribute.evolve(validator=is_flag)
         if attribute.type == bool | None
-        else attribute.evolve(converter=Converter(CHECKS[attribute.type], takes_field=True))
+        else attribute.evolve(converter=Converter(_typed(CHECKS[attribute.type], attribute.type), takes_field=True))
         for attribute in found
     ]
+
+
+def _typed(check: Callable[[Any, "Attribute[Any]"], object], kind: object) -> Callable[..., object]:
+    """Return the check with the field's own type in its signature, which is what `help()` shows of the class."""
+
+    def convert(value: Any, field: "Attribute[Any]") -> object:  # noqa: ANN401 - annotated below
+        return check(value, field)
+
+    convert.__annotations__["value"] = kind
+    return convert

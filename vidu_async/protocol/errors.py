@@ -80,6 +80,8 @@ class ViduError(Exception):
 class ConfigError(ViduError):
     """The client was set up or used wrongly. Nothing was sent."""
 
+    paid: Paid | None = "no"
+
 
 class MissingExtraError(ConfigError):
     """An optional dependency is missing; the message is the command that installs it."""
@@ -90,6 +92,8 @@ class ValidationError(ViduError, ValueError):
 
     `field` names the value's place (`images[0]`), `allowed` what would do.
     """
+
+    paid = "no"
 
     def __init__(
         self, message: str, *, field: str = "", value: object = None, allowed: Iterable[object] | None = None
@@ -186,7 +190,7 @@ class PermissionDeniedError(APIError):
 class NotFoundError(APIError):
     """404: no such task, or no such path on this gateway."""
 
-    advice = "Check the task id, and that base_url and api_root are those of the gateway that made the task."
+    advice = "Check the id or the endpoint, and that base_url and api_root are this gateway's own."
 
 
 class PolicyViolationError(APIError):
@@ -230,7 +234,7 @@ class ServerError(APIError):
 class UnsupportedError(ViduError):
     """This gateway does not have the endpoint."""
 
-    advice = "Vidu's own sites have it: Gateway.vidu(), Gateway.vidu_cn()."
+    advice = "If base_url is right, use a gateway that has it, such as Gateway.vidu()."
 
 
 class SubmissionUnknownError(ViduError):

@@ -38,13 +38,24 @@ CANCELLED = "UserCancelled"
 """The `err_code` of a cancelled task: Vidu has no state of its own for it."""
 
 
-def _without_query(url: str | None) -> str:
-    """Show a link without its signature, which opens the file to whoever reads the log."""
-    return repr(url and url.partition("?")[0])
+@frozen(repr=False)
+class _Shown:
+    """A value whose repr names only what is known, and no link's signature: it opens the file to whoever reads it."""
+
+    def __repr__(self) -> str:
+        pairs = ((a.name, getattr(self, a.name)) for a in fields(type(self)) if a.repr)
+        known = (f"{name}={_short(value)}" for name, value in pairs if value is not None and value != ())
+        return f"{type(self).__name__}({', '.join(known)})"
 
 
-@frozen
-class VideoInfo:
+def _short(value: object) -> str:
+    if isinstance(value, (datetime, StrEnum)):
+        return str(value)
+    return repr(value.partition("?")[0]) if isinstance(value, str) else repr(value)
+
+
+@frozen(repr=False)
+class VideoInfo(_Shown):
     """Measures of a finished video: seconds, frames per second, pixels. None where the answer has none."""
 
     duration: float | None = None
@@ -53,8 +64,8 @@ class VideoInfo:
     height: int | None = None
 
 
-@frozen
-class Creation:
+@frozen(repr=False)
+class Creation(_Shown):
     """One result of a task. Links are signed and expire, `url` after about 24 hours and `cover_url` after one.
 
     A later query signs new links, so keep the task id rather than the link.
@@ -62,9 +73,9 @@ class Creation:
 
     task_id: str
     id: str | None = None
-    url: str | None = field(default=None, repr=_without_query)
-    cover_url: str | None = field(default=None, repr=_without_query)
-    watermarked_url: str | None = field(default=None, repr=_without_query)
+    url: str | None = None
+    cover_url: str | None = None
+    watermarked_url: str | None = None
     video: VideoInfo | None = None
 
     @property
@@ -85,8 +96,8 @@ def _link_expiry(url: str) -> datetime | None:
         return None
 
 
-@frozen
-class Task:
+@frozen(repr=False)
+class Task(_Shown):
     """A generation task as last answered. Fields the answer lacks are None.
 
     A query answers less than the creation did; what an earlier answer said (model, prompt ...) is kept, so that the
@@ -143,13 +154,13 @@ class Task:
 _CARRIED = tuple(f.name for f in fields(Task) if f.default is None and not f.name.startswith("err_"))
 
 
-@frozen
-class Credits:
+@frozen(repr=False)
+class Credits(_Shown):
     """What the account has. https://platform.vidu.com/docs/get-account-info."""
 
     remaining: int | None
     """Credits left over all kinds; None if the answer does not say."""
     remains: tuple[dict[str, Any], ...] = ()
     """One row a kind: type, credit_remain, concurrency_limit, current_concurrency, queue_count."""
-    packages: tuple[dict[str, Any], ...] = ()
+    packages: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     raw: dict[str, Any] = field(factory=dict, repr=False)

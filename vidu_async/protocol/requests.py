@@ -319,7 +319,7 @@ class RawRequest:
     """
 
     endpoint: str
-    fields: Mapping[str, Any] = field(converter=_as_dict, repr=lambda given: shown(list(given)))
+    fields: Mapping[str, Any] = field(converter=_as_dict, repr=shown)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.endpoint, str) or not self.endpoint.strip("/"):

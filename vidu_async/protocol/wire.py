@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import field, frozen
 from cattrs import Converter
 
+from vidu_async.protocol.checks import shown
 from vidu_async.protocol.errors import (
     APIError,
     AuthenticationError,
@@ -28,6 +29,9 @@ from vidu_async.protocol.errors import (
 )
 from vidu_async.protocol.models import Credits, Task, TaskState, VideoInfo
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 @frozen
 class Answer:
@@ -36,6 +40,8 @@ class Answer:
     status: int
     body: bytes = field(repr=False)
     headers: dict[str, str] = field(factory=dict, repr=False)
+    asked: str = field(default="", repr=False)
+    """Method and URL of the question."""
 
     @property
     def is_ok(self) -> bool:
@@ -265,13 +271,20 @@ _BY_STATUS = {
 }
 
 
-def error_from(answer: Answer) -> APIError:
-    """Read a refusal: by its reason first, by its status second, `{code, reason, message, metadata: {trace_id}}`."""
+def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIError:
+    """Read a refusal: by its reason first, by its status second, `{code, reason, message, metadata: {trace_id}}`.
+
+    Where the message is no more than the name of a field, the value that was sent is added to it.
+    """
     value = _json(answer.body)
     said = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     metadata = said.get("metadata")
     reason = text(said.get("reason")) or ""
     message = text(said.get("message")) or ("" if said else f"({answer.looks_like})")
+    if sent and message in sent:
+        message = f"{message}={shown(sent[message])}"
+    if answer.status in {404, 405} and answer.asked:
+        message = f"{message} at {answer.asked}".strip()
     trace = text(metadata.get("trace_id")) if isinstance(metadata, dict) else None
     by_status = _BY_STATUS.get(answer.status, ServerError if answer.status >= 500 else APIError)  # noqa: PLR2004
     kind = BY_REASON.get(reason, by_status)
