@@ -1,6 +1,6 @@
 """Every row of jobs.jsonl becomes a file in results/: on the simulator, or with --live for real credits.
 
-Stopped and started again it pays for nothing twice: a task's token is kept until its file is there.
+Stopped and started again it takes its tasks up, unpaid: their tokens are kept until their files are there.
 """
 
 import asyncio
