@@ -520,7 +520,7 @@ def test_a_task_in_flight_frees_its_place_though_nobody_awaits_it() -> None:
     async def main() -> None:
         looks = [faulty.state("processing"), faulty.success()] * 5
         async with (
-            faulty.FaultyServer(creates=[faulty.created(str(n)) for n in range(5)], looks=looks) as server,
+            faulty.FaultyServer(creates=[faulty.created(str(n)) for n in range(1, 6)], looks=looks) as server,
             client(server, limits=Limits(in_flight=2)) as vidu,
         ):
             handles = [await vidu.submit(REQUEST) for _ in range(5)]

@@ -135,7 +135,7 @@ def test_a_task_keeps_its_whole_answer(row: dict[str, Any]) -> None:
 @settings(max_examples=40)
 def test_a_page_has_a_task_for_each_row_with_an_id(rows: list[dict[str, Any]]) -> None:
     """The others are left out, since nothing can be asked about them."""
-    numbered = [{**row, "id": str(place)} for place, row in enumerate(rows)]
+    numbered = [{**row, "id": str(place)} for place, row in enumerate(rows, start=1)]
     for row in numbered:
         row.pop("task_id", None)
     page = read_page(ok({"tasks": [*numbered, {"id": ""}, {"task_id": None}, None, 5]}))

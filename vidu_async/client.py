@@ -11,7 +11,7 @@ from attrs import evolve
 
 from vidu_async import download as downloads
 from vidu_async import media
-from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, outcome
+from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
 from vidu_async.journal import MemoryJournal, new_key
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.polling import Polling, PollingPolicy
@@ -125,13 +125,14 @@ class ViduClient:
         _check("timeouts", timeouts, Timeouts)
         self._gateway = _gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
+        self._journal = MemoryJournal()
+        self._watcher = Watcher(self.fetch_task, polling, self._journal.finished)
         self._connections = Connections(
             lambda: Transport(
                 self._gateway, self._key, timeouts, given=session, proxy=proxy, ssl=True if ssl is None else ssl
-            )
+            ),
+            self._watcher.pause,
         )
-        self._journal = MemoryJournal()
-        self._watcher = Watcher(self.fetch_task, polling, self._journal.finished)
         self._outbox = Outbox(self._journal)
 
     @property
@@ -180,7 +181,7 @@ class ViduClient:
             ConfigError: the client is closed, or in use by another running loop. Nothing is paid.
 
         """
-        self._bind()
+        transport = self._bind_to_pay()
         if not isinstance(request, Request):
             said = (
                 f"submit() takes a request, not {type(request).__name__}; request_from_wire() builds one of a mapping"
@@ -199,7 +200,7 @@ class ViduClient:
 
         def accept(task: Task, permit: Permit) -> TaskHandle:
             self._journal.accepted(row, task)
-            handle = self._handle(task.id, key=row.key)
+            handle = self._handle(task.id, key=row.key, off_peak=getattr(request, "off_peak", None) is True)
             handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
             if self._limiter.limits.in_flight is None:
                 permit.release()
@@ -207,7 +208,7 @@ class ViduClient:
                 handle._at_end(permit.release)  # noqa: SLF001
             return handle
 
-        return await self._outbox.send(Submission(row.key, call, body, self._bind(), self._limiter), row, accept)
+        return await self._outbox.send(Submission(row.key, call, body, transport, self._limiter), row, accept)
 
     async def run(self, request: Request, *, key: str | None = None, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
@@ -219,7 +220,7 @@ class ViduClient:
 
         It is sent and fails like `submit`.
         """
-        self._bind()
+        transport = self._bind_to_pay()
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         row = self._journal.begin(new_key(), "")
@@ -229,7 +230,7 @@ class ViduClient:
             permit.release()
             return stored
 
-        return await self._outbox.send(Submission(row.key, call, body, self._bind(), self._limiter), row, accept)
+        return await self._outbox.send(Submission(row.key, call, body, transport, self._limiter), row, accept)
 
     # Following
 
@@ -277,14 +278,15 @@ class ViduClient:
         task's place instead. Raises what `TaskHandle.result` and `as_completed` raise.
         """
         waiting = list(handles)
+        completed = self.as_completed(waiting)
         try:
-            async for handle in self.as_completed(waiting):
+            async for handle in completed:
                 if not return_exceptions:
-                    outcome(handle)
+                    completed.outcome(handle)
         except TaskTimeoutError:
             if not return_exceptions:
                 raise
-        return [_outcome_or_error(handle) for handle in waiting]
+        return [_outcome_or_error(completed, handle) for handle in waiting]
 
     def _handle(self, task_id: str, *, key: str | None = None, off_peak: bool = False) -> TaskHandle:
         return TaskHandle(self, self._watcher, self._watcher.watch(task_id, off_peak=off_peak), key)
@@ -430,8 +432,19 @@ class ViduClient:
 
     # Beginning and ending
 
+    def _bind_to_pay(self) -> Transport:
+        try:
+            return self._bind()
+        except ConfigError as error:
+            error.paid = "no"
+            raise
+
     def _bind(self) -> Transport:
-        return self._connections.here()
+        """Return the connections of the running loop, and let the other parts know that it may be a new one."""
+        transport = self._connections.here()
+        self._watcher.follow_loop()
+        self._outbox.write_off()
+        return transport
 
     async def aclose(self) -> None:
         """Close the client: requests on their way are given 30 seconds, those waiting are withdrawn.
@@ -456,9 +469,9 @@ def _listed(name: str, values: Iterable[str] | None, allowed: list[TaskState] | 
     return found
 
 
-def _outcome_or_error(handle: TaskHandle) -> Task | ViduError:
+def _outcome_or_error(completed: Completed, handle: TaskHandle) -> Task | ViduError:
     try:
-        return outcome(handle)
+        return completed.outcome(handle)
     except ViduError as error:
         return error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import secrets
@@ -98,7 +99,11 @@ class Target:
         if exists not in {"error", "skip", "overwrite", "rename"}:
             raise ConfigError(f"exists= must be error, skip, overwrite or rename, not {exists!r}")
         path = Path(target).expanduser()
-        if path.is_dir() or os.fspath(target).endswith(("/", os.sep)) or not path.suffix:
+        try:
+            is_folder = path.is_dir()
+        except OSError as error:
+            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: {error.strerror}") from None
+        if is_folder or os.fspath(target).endswith(("/", os.sep)) or not path.suffix:
             return cls(path, stem if name is None else checked_name(name), None, exists)
         if name is not None:
             raise ConfigError(f"name={name!r} is for a folder, and {str(path)!r} names a file: give one of the two")
@@ -109,19 +114,36 @@ class Target:
         suffixes = [self.suffix] if self.suffix else [*SUFFIXES.values(), ".bin"]
         return next((path for suffix in suffixes if (path := self.folder / f"{self.stem}{suffix}").exists()), None)
 
-    def named(self, head: bytes) -> Path:
-        """Return the final path for content that begins so."""
+    def publish(self, part: Path, head: bytes) -> Path:
+        """Give a whole part-file its final name, and never somebody else's: two may arrive at the same moment."""
         suffix = self.suffix or SUFFIXES.get(kind_of(head) or "", ".bin")
         path = self.folder / f"{self.stem}{suffix}"
-        count = 1
-        while self.exists == "rename" and path.exists():
+        if self.exists in {"overwrite", "skip"}:
+            return part.replace(path)
+        for count in itertools.count(1):
+            if _take(part, path):
+                return path
+            if self.exists == "error":
+                break
             path = self.folder / f"{self.stem}-{count}{suffix}"
-            count += 1
-        return path
+        raise self.refusal(path)
 
     def refusal(self, path: Path) -> DownloadError:
         """Return the error that says a file is there already."""
         return DownloadError(f"{path} exists already. Pass exists='skip', 'overwrite' or 'rename'")
+
+
+def _take(part: Path, path: Path) -> bool:
+    """Give a file a name if the name is free."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links on this file system: the next best, with a moment's gap
+        if path.exists():
+            return False
+        part.replace(path)
+    return True
 
 
 def variant_of(variant: Variant) -> Variant:
@@ -141,7 +163,7 @@ async def fetch(transport: Transport, creation: Creation, target: Target, *, var
     link: str | None = getattr(creation, variant)
     if not link:
         raise DownloadError(f"task {creation.task_id} has no {variant}")
-    present = target.present()
+    present = await _disk(target.present)
     if present and target.exists == "skip":
         return present
     if present and target.exists == "error":
@@ -167,19 +189,25 @@ async def _save(head: Answer, pieces: AsyncIterator[bytes], target: Target) -> P
         raise DownloadError(f"the link answered {head.status}. {why}")
     part = target.folder / f".{target.stem}.{secrets.token_hex(4)}.part"
     await _disk(lambda: target.folder.mkdir(parents=True, exist_ok=True))
-    file = await _disk(lambda: part.open("xb"))
+    file = _open(part)
     try:
         first = await _write(file, pieces)
         await _disk(lambda: _flush(file))
-        final = target.named(first)
-        if target.exists == "error" and final.exists():
-            raise target.refusal(final)
-        await _disk(lambda: part.replace(final))
-        return final
+        return await _disk(lambda: target.publish(part, first))
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
             file.close()
+        with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _open(part: Path) -> BinaryIO:
+    """Open a part-file, not in a thread: whoever is cancelled meanwhile would leave it behind."""
+    try:
+        return part.open("xb")
+    except OSError as error:
+        failure = DownloadError(f"cannot write the result: {error}")
+    raise failure
 
 
 async def _write(file: BinaryIO, pieces: AsyncIterator[bytes]) -> bytes:
@@ -203,9 +231,18 @@ def _checked(first: bytes) -> bytes:
     """Refuse what is no result: nothing at all, or an error page in its place."""
     if not first:
         raise DownloadError("the link answered an empty file")
-    if kind_of(first) is None and first.lstrip()[:1] in {b"<", b"{", b"["}:
+    if kind_of(first) is None and _is_text(first):
         raise DownloadError(f"the link answered a page instead of a result: {first!r}")
     return first
+
+
+def _is_text(first: bytes) -> bool:
+    """Whether bytes are readable, which no picture, film or sound is."""
+    try:
+        said = first.decode()
+    except UnicodeDecodeError as error:
+        said = first[: error.start].decode() if error.start > HEAD - 4 else "\0"  # a character cut at the end
+    return all(char.isprintable() or char.isspace() for char in said)
 
 
 def _flush(file: BinaryIO) -> None:

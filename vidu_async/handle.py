@@ -24,10 +24,12 @@ from vidu_async.protocol.errors import (
     TaskTimeoutError,
 )
 from vidu_async.protocol.models import Task, TaskState
+from vidu_async.watcher import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from vidu_async.protocol.errors import ViduError
     from vidu_async.protocol.gateway import Gateway
     from vidu_async.watcher import Watch, Watcher
 
@@ -230,14 +232,6 @@ def checked(task: Task) -> Task:
     raise TaskFailedError(f"task {task.id} failed ({why})", task=task)
 
 
-def outcome(handle: TaskHandle) -> Task:
-    """Return the result of a handle that is done with, or raise why there is none."""
-    watch = handle._watch  # noqa: SLF001 - the same file's class
-    if watch.task is not None and watch.is_over:
-        return checked(watch.task)
-    raise copy(watch.failure) if watch.failure else timed_out(handle, watch.patience)
-
-
 def timed_out(handle: TaskHandle, patience: float) -> TaskTimeoutError:
     """Return the error of a wait that ended before its task, caused by what went wrong last."""
     watch = handle._watch  # noqa: SLF001 - the same file's class
@@ -288,6 +282,8 @@ class Completed:
     _waiting: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     """What ends the listening, by the place of each handle that has not ended."""
     _ended: asyncio.Queue[int] = field(factory=asyncio.Queue, init=False)
+    _failures: dict[str, ViduError] = field(factory=dict, init=False)
+    """Why waits were given up, by task: the next wait on the same task forgets it there."""
     _left: int = field(default=-1, init=False)
 
     def __repr__(self) -> str:
@@ -301,7 +297,7 @@ class Completed:
         if self._left < 0:
             self._left = len(self._handles)
             for place, handle in enumerate(self._handles):
-                _announce_end(place, handle, self._waiting, self._ended)
+                _announce_end(place, handle, self._waiting, self._ended, self._failures)
         if not self._left:
             raise StopAsyncIteration
         place = await self._next_end()
@@ -310,19 +306,26 @@ class Completed:
 
     async def _next_end(self) -> int:
         loop = asyncio.get_running_loop()
-        began, patience = loop.time(), 0.0
+        began, patience = loop.time(), PATIENCE
         while self._ended.empty():
-            # Asked anew only when time is up: looking through ten thousand handles at each step would be felt.
-            if loop.time() >= began + patience:
-                still_open = [self._handles[place] for place in self._waiting]
-                longest = max(handle._watch.patience for handle in still_open)  # noqa: SLF001 - the same file's class
-                if longest <= patience:
-                    raise timed_out(still_open[0], patience)
-                patience = longest
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(began + patience):
                     return await self._ended.get()
+            # Asked only when time is up: looking through ten thousand handles at each step would be felt.
+            still_open = [self._handles[place] for place in self._waiting]
+            longest = max((handle._watch.patience for handle in still_open), default=0)  # noqa: SLF001 - as above
+            if longest <= patience and still_open:
+                raise timed_out(still_open[0], patience)
+            patience = longest
         return self._ended.get_nowait()
+
+    def outcome(self, handle: TaskHandle) -> Task:
+        """Return the result of a handle that came, or raise why there is none."""
+        watch = handle._watch  # noqa: SLF001 - the same file's class
+        if watch.task is not None and watch.is_over:
+            return checked(watch.task)
+        failure = self._failures.get(handle.task_id)
+        raise copy(failure) if failure else timed_out(handle, watch.patience)
 
     def __del__(self) -> None:
         for stop in self._waiting.values():
@@ -330,7 +333,11 @@ class Completed:
 
 
 def _announce_end(
-    place: int, handle: TaskHandle, waiting: dict[int, Callable[[], None]], ended: asyncio.Queue[int]
+    place: int,
+    handle: TaskHandle,
+    waiting: dict[int, Callable[[], None]],
+    ended: asyncio.Queue[int],
+    failures: dict[str, ViduError],
 ) -> None:
     """Put a handle's place into the queue once its task has ended. Holds no iterator, so that one may be dropped."""
     watch = handle._watch  # noqa: SLF001 - the same file's class
@@ -338,6 +345,8 @@ def _announce_end(
     def listener() -> None:
         if (watch.is_over or watch.failure) and (stop := waiting.pop(place, None)):
             stop()
+            if watch.failure:
+                failures[watch.task_id] = watch.failure
             ended.put_nowait(place)
 
     if watch.is_over:

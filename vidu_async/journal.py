@@ -63,7 +63,7 @@ class MemoryJournal:
 
         """
         row = self._rows.get(key)
-        if row is not None and row.digest != digest:
+        if row is not None and row.digest and row.digest != digest:
             error = IdempotencyConflictError(f"key {key!r} already names another request")
             error.key = key
             raise error

@@ -1,4 +1,4 @@
-"""The rate-limiting semaphore: who may submit now, first come first served.
+"""The rate-limiting semaphore: who may submit now, in the order of asking.
 
 One queue guards three bounds: creation requests at once, tasks in flight until they end, submissions per second. A
 `Permit` stands for one submission; it gives back its two places one after the other, each exactly once.
@@ -8,7 +8,7 @@ Time is `loop.time()`.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 from attrs import define, field, frozen
 
@@ -73,7 +73,7 @@ class Limiter:
     limits: Limits = field(factory=Limits)
     _sending: int = field(default=0, init=False)
     _in_flight: int = field(default=0, init=False)
-    _queue: deque[asyncio.Future[Permit]] = field(factory=deque, init=False)
+    _queue: OrderedDict[asyncio.Future[Permit], None] = field(factory=OrderedDict, init=False)
     _next_start: float = field(default=0.0, init=False)
     """The rate as one number: when the next submission may start."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
@@ -85,7 +85,7 @@ class Limiter:
     @property
     def waiting(self) -> int:
         """How many submissions wait for a permit."""
-        return sum(not waiter.done() for waiter in self._queue)
+        return len(self._queue)
 
     async def acquire(self, *, first: bool = False) -> Permit:
         """Wait for a permit; `first` is for a submission that has waited before.
@@ -99,14 +99,15 @@ class Limiter:
         if full and not (self._has_place() and not self.waiting):
             raise LimiterFullError(f"{self.waiting} submissions are waiting already, Limits(queue={self.limits.queue})")
         waiter: asyncio.Future[Permit] = loop.create_future()
-        (self._queue.appendleft if first else self._queue.append)(waiter)
+        self._queue[waiter] = None
+        self._queue.move_to_end(waiter, last=not first)
         self._hand_out()
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
                 waiter.result().release()  # granted in the same moment
-            waiter.cancel()
+            self._queue.pop(waiter, None)
             self._hand_out()
             raise
 
@@ -127,17 +128,16 @@ class Limiter:
     def _hand_out(self) -> None:
         """Give permits to the head of the queue while there is place; called whenever anything changed."""
         while self._queue and self._has_place() and self._loop is not None:
-            if self._queue[0].done():  # its submitter gave up
-                self._queue.popleft()
-                continue
             now = self._loop.time()
             if self.limits.rate is not None and self._next_start > now:
                 self._wake_at(self._next_start)
                 return
-            self._next_start = max(self._next_start, now) + 1 / (self.limits.rate or float("inf"))
-            self._sending += 1
-            self._in_flight += 1
-            self._queue.popleft().set_result(Permit(self))
+            waiter, _ = self._queue.popitem(last=False)
+            if not waiter.done():  # its submitter may have given up in this very moment
+                self._next_start = max(self._next_start, now) + 1 / (self.limits.rate or float("inf"))
+                self._sending += 1
+                self._in_flight += 1
+                waiter.set_result(Permit(self))
 
     def _wake_at(self, when: float) -> None:
         if self._timer is None and self._loop is not None:

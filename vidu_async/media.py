@@ -135,7 +135,10 @@ def _foreign(head: bytes) -> str | None:
 
 def has_local(body: Mapping[str, Any] | None) -> bool:
     """Whether a body names files of this machine, so that `resolved` will touch the disk."""
-    return _is_local(body, accepted=None)
+    try:
+        return _is_local(body, accepted=None)
+    except RecursionError:
+        return True  # `resolved` refuses it
 
 
 def _is_local(value: object, accepted: frozenset[str] | None) -> bool:
@@ -154,7 +157,10 @@ def resolved(body: Mapping[str, Any]) -> dict[str, Any]:
             larger than a request may be.
 
     """
-    found: dict[str, Any] = _resolve(dict(body), "", None)
+    try:
+        found: dict[str, Any] = _resolve(dict(body), "", None)
+    except RecursionError:
+        raise ValidationError("the request is nested without end") from None
     inline = sum(4 * -(-file.size // 3) for file in _files(found))
     if inline > _BODY_LIMIT:
         said = f"the local files take {inline} bytes as base64; a request holds {_BODY_LIMIT}. Give URLs instead"
@@ -193,7 +199,7 @@ def encoded(body: Mapping[str, Any]) -> bytes:
         sent = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_inline).encode()
     except ValidationError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValidationError(f"the request holds what JSON cannot: {error}") from None
     if len(sent) > _BODY_LIMIT:
         raise ValidationError(f"the request takes {len(sent)} bytes; Vidu accepts {_BODY_LIMIT}. Give URLs instead")
@@ -219,5 +225,10 @@ def digest(body: Mapping[str, Any]) -> str:
             return {"sha256": hashlib.sha256(value.read()).hexdigest()}
         return _inline(value)
 
-    said = json.loads(json.dumps(body, default=fingerprint))
+    try:
+        said = json.loads(json.dumps(body, default=fingerprint))
+    except ValidationError:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValidationError(f"the request holds what JSON cannot: {error}") from None
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -44,14 +44,19 @@ E = TypeVar("E", bound=ViduError)
 
 _log = logging.getLogger("vidu_async")
 
-_REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 413, 414, 415, 422})
+_REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 413, 414, 415, 422, 429})
 """Statuses by which nothing was created. Not 408, 409 and 499: they may be the echo of a creation."""
+_PLAIN_REFUSALS = frozenset({404, 405, 413, 414, 415})
+"""Those that say so even where their body is some proxy's page: nobody there takes such a request."""
 _IN_PROCESS = "OperationInProcess"
 """A 400 that may speak of this very request. https://platform.vidu.com/docs/error-code."""
 _ATTEMPTS = 4
 """Tries at making a connection."""
 _DRAIN = 30.0
 """Seconds that closing waits for requests on their way."""
+_INTERRUPTED = "the client or its event loop was closed before the answer came"
+_LEAST_PAUSE = 0.5
+"""Seconds between attempts even if the server asks for less."""
 _PATIENCE = 120.0
 """Seconds of Retry-After beyond which a submission fails instead of waiting."""
 
@@ -73,7 +78,10 @@ def judge(call: Call[T], answer: Answer, key: str) -> T:
     if answer.is_ok:
         return _accepted(call, answer, key)
     error = error_from(answer, call.body)
-    if is_throttle(error) or (answer.status in _REFUSALS and error.reason != _IN_PROCESS):
+    is_refusal = answer.status in _REFUSALS and (
+        error.readable or not answer.body.strip() or answer.status in _PLAIN_REFUSALS
+    )
+    if is_throttle(error) or (is_refusal and error.reason != _IN_PROCESS):
         raise _noted(error, "no", key)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - the range is the definition
         target = answer.headers.get("location", "nowhere").partition("?")[0]
@@ -116,6 +124,8 @@ class Submission(Generic[T]):
     """False while it waits for a permit or between attempts: then it can be withdrawn, unpaid."""
     may_be_paid: bool = False
     """Whether a request left whose answer never came."""
+    permit: Permit | None = None
+    """What it holds of the limiter while it is being sent."""
 
     async def run(self) -> tuple[T, Permit]:
         """Send, once; return what was created, with the permit whose in-flight place it now takes."""
@@ -123,7 +133,7 @@ class Submission(Generic[T]):
         pauses = waits()
         unsent, throttled_since, has_waited = 0, None, False
         while True:
-            permit = await self.limiter.acquire(first=has_waited)
+            permit = self.permit = await self.limiter.acquire(first=has_waited)
             has_waited = True
             try:
                 created = await self._attempt()
@@ -138,7 +148,7 @@ class Submission(Generic[T]):
             except RateLimitError as error:
                 permit.release()
                 throttled_since = now() if throttled_since is None else throttled_since
-                pause = next(pauses) if error.retry_after is None else error.retry_after
+                pause = max(error.retry_after, _LEAST_PAUSE) if error.retry_after else next(pauses)
                 too_late = now() + pause > throttled_since + self.transport.timeouts.submit
                 if not is_throttle(error) or pause > _PATIENCE or too_late:
                     raise
@@ -182,8 +192,11 @@ class _Sending:
     """A paid call under way and how many callers wait for it."""
 
     submission: Submission[Any]
+    row: Row
     done: asyncio.Task[Any]
     callers: int = 0
+    is_heard: bool = False
+    """Whether a caller was told of the end."""
 
 
 @define(eq=False)
@@ -195,9 +208,13 @@ class Outbox:
 
     async def send(self, submission: Submission[T], row: Row, accept: Callable[[T, Permit], R]) -> R:
         """Have a paid call sent by a task of its own; `accept` is told of the answer even if the caller has gone."""
-        done = asyncio.get_running_loop().create_task(self._deliver(submission, row, accept))
-        sending = self._sends[row.key] = _Sending(submission, done)
-        done.add_done_callback(lambda _: self._ended(sending, row))
+
+        async def deliver() -> R:
+            return accept(*await submission.run())
+
+        sending = _Sending(submission, row, asyncio.get_running_loop().create_task(deliver()))
+        self._sends[row.key] = sending
+        sending.done.add_done_callback(lambda _: self._ended(sending))
         return cast("R", await self._wait(sending))
 
     async def join(self, row: Row) -> object | None:
@@ -213,42 +230,57 @@ class Outbox:
             raise _unknown(row.key, row.evidence, when="was sent before")
         return None
 
-    async def _deliver(self, submission: Submission[T], row: Row, accept: Callable[[T, Permit], R]) -> R:
-        try:
-            created, permit = await submission.run()
-        except SubmissionUnknownError as error:
-            self._journal.unknown(row, error.evidence)
-            raise
-        except BaseException:
-            if submission.may_be_paid:
-                self._journal.unknown(row, "the event loop ended before the answer came")
-            else:
-                self._journal.forget(row)
-            raise
-        return accept(created, permit)
+    def write_off(self) -> None:
+        """Settle what was under way in a loop that was closed without a word to its tasks."""
+        for sending in list(self._sends.values()):
+            if sending.done.get_loop().is_closed():
+                sending.submission.may_be_paid |= sending.submission.is_sending
+                self._settle(sending, None)
+                if sending.submission.permit is not None:
+                    sending.submission.permit.release()
 
-    def _ended(self, sending: _Sending, row: Row) -> None:
-        """Let go of a paid call; if nobody waits for it any more, the log is where its end is told."""
-        del self._sends[row.key]
-        if sending.callers == 0 and not sending.done.cancelled():
-            error = sending.done.exception()
+    def _ended(self, sending: _Sending) -> None:
+        """Let go of a paid call; if nobody heard of its end, the log is where it is told."""
+        error = None if sending.done.cancelled() else sending.done.exception()
+        self._settle(sending, error)
+        row = sending.row
+        if sending.callers == 0 and not sending.is_heard and not sending.done.cancelled():
             said = f"failed: {error}" if error else f"went through as task {row.task_id or '(none)'}"
             _log.log(logging.ERROR if error else logging.INFO, "submission %s, whose caller left, %s", row.key, said)
+
+    def _settle(self, sending: _Sending, error: BaseException | None) -> None:
+        """Note in the journal what became of a paid call that did not become a task."""
+        self._sends.pop(sending.row.key, None)
+        if sending.row.state is not RowState.SENDING:
+            return
+        if isinstance(error, SubmissionUnknownError):
+            self._journal.unknown(sending.row, error.evidence)
+        elif sending.submission.may_be_paid:
+            self._journal.unknown(sending.row, _INTERRUPTED)
+        else:
+            self._journal.forget(sending.row)
 
     async def _wait(self, sending: _Sending) -> object:
         """Wait for a paid call. The last caller to leave withdraws it, unless it is on its way."""
         sending.callers += 1
         try:
-            return await asyncio.shield(sending.done)
+            answer = await asyncio.shield(sending.done)
+            sending.is_heard = True
+            return answer  # noqa: TRY300 - what follows the try is the client's end
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if caller is None or caller.cancelling() or not sending.done.cancelled():
                 raise
-            key = sending.submission.key
+        except BaseException:
+            sending.is_heard = True
+            raise
         finally:
             sending.callers -= 1
             if sending.callers == 0 and not sending.submission.is_sending:
                 sending.done.cancel()
+        key = sending.submission.key
+        if sending.submission.may_be_paid:
+            raise _unknown(key, _INTERRUPTED)
         raise _noted(ConfigError(f"the client was closed before submission {key} was sent; nothing is paid"), "no", key)
 
     async def aclose(self) -> None:

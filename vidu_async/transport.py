@@ -46,6 +46,8 @@ T = TypeVar("T")
 ANSWER_LIMIT = 8 * 1024 * 1024
 """Bytes of an answer that are read; a creation's may echo the images it was sent, and gets that much more."""
 ERROR_LIMIT = 64 * 1024
+_ANSWER_BUDGET = 1.5
+"""How many times `Timeouts.read` a whole answer may take: a byte now and then is no silence, and no answer either."""
 _PIECE = 64 * 1024
 _POOL = 100  # past a hundred connections every request gets dearer
 
@@ -108,6 +110,7 @@ class Transport:
     _ssl: ssl_module.SSLContext | bool = True
     _sessions: dict[str, aiohttp.ClientSession] = field(factory=dict, init=False, repr=False)
     _told: dict[str, dict[str, Any]] = field(factory=dict, init=False, repr=False)
+    _is_closed: bool = field(default=False, init=False, repr=False)
 
     async def fetch(self, call: Call[T]) -> T:
         """Ask a question that costs nothing, and read the answer.
@@ -127,9 +130,10 @@ class Transport:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"} if call.body is not None else {}
         if body is not None:
             headers["Content-Length"] = str(len(body))
-        failure: ViduError
+        failure: ViduError | asyncio.CancelledError
+        budget = self.timeouts.read * _ANSWER_BUDGET
         try:
-            async with asyncio.timeout(None) as stall:
+            async with asyncio.timeout(budget + self.timeouts.connect if body is None else None) as stall:
                 data: dict[str, Any] = {"json": call.body} if body is None else {"data": self._pieces(body, stall)}
                 async with self._session(road).request(
                     call.method,
@@ -147,11 +151,14 @@ class Transport:
                     return Answer(response.status, content, _named(response.headers), f"{call.method} {call.url}")
         except ViduError:
             raise
+        except asyncio.CancelledError as error:
+            failure = asyncio.CancelledError(*error.args)  # anew: the old one's traceback leads through the headers
         except Exception as error:  # noqa: BLE001 - all of aiohttp's and the sockets' are sorted in one place
             failure = _failure(error, call.url)
-        if body is not None and not flight.left and not isinstance(failure, (ConnectError, ConfigError)):
+        is_settled = isinstance(failure, (ConnectError, ConfigError, asyncio.CancelledError))
+        if body is not None and not flight.left and not is_settled:
             # Such as a proxy that closed in the middle of its greeting: by its type alone, anything may have happened.
-            failure = ConnectError(failure.said, phase="proxy" if self._proxy else "connect")
+            failure = ConnectError(str(getattr(failure, "said", failure)), phase="proxy" if self._proxy else "connect")
         raise failure
 
     async def _pieces(self, body: bytes, stall: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -160,7 +167,7 @@ class Transport:
         for start in range(0, len(body), _PIECE):
             stall.reschedule(now() + self.timeouts.write)
             yield body[start : start + _PIECE]
-        stall.reschedule(None)
+        stall.reschedule(now() + self.timeouts.read * _ANSWER_BUDGET)
 
     async def download(self, url: str, receive: Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]]) -> T:
         """Open a link to a result, without the API key, and hand its head and its bytes to `receive`."""
@@ -182,8 +189,8 @@ class Transport:
         if road not in self._told:
             import aiohttp  # noqa: PLC0415 - imported on first use
 
-            # Only the pool makes requests wait for a connection, which is no fault of the server's.
-            connect = None if road == "pool" else self.timeouts.connect
+            # The other roads may make requests wait for a connection of theirs, which is no fault of the server's.
+            connect = self.timeouts.connect if road == "fresh" else None
             patience = aiohttp.ClientTimeout(
                 total=None, connect=connect, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read
             )
@@ -195,6 +202,8 @@ class Transport:
             if self._given.closed:
                 raise ConfigError("the session passed as session= is closed; keep it open as long as the client")
             return self._given
+        if self._is_closed:
+            raise TransportError("the event loop is ending, and the connections are closed")
         if road not in self._sessions:
             self._sessions[road] = self._open(road)
         return self._sessions[road]
@@ -213,7 +222,8 @@ class Transport:
         )
 
     async def aclose(self) -> None:
-        """Close the connections this object opened."""
+        """Close the connections this object opened, and open no more."""
+        self._is_closed = True
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
@@ -228,10 +238,13 @@ class Connections:
     """
 
     _make: Callable[[], Transport]
+    _at_end: Callable[[], None]
+    """A method, called as a loop ends, before its connections close."""
     is_closed: bool = field(default=False, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _transport: Transport | None = field(default=None, init=False)
     _closer: asyncio.Task[None] | None = field(default=None, init=False)
+    _finalizer: weakref.finalize[..., Connections] | None = field(default=None, init=False)
 
     def here(self) -> Transport:
         """Return the transport of the running loop.
@@ -242,19 +255,31 @@ class Connections:
         """
         if self.is_closed:
             raise ConfigError("the client is closed; make a new one")
-        loop = asyncio.get_running_loop()
+        loop = self._own_loop()
         if self._transport is not None and loop is self._loop:
             return self._transport
-        if self._loop is not None and self._loop.is_running():
-            raise ConfigError("this client is in use by another running event loop; make one client for each loop")
         self._loop, self._transport = loop, self._make()
-        self._closer = loop.create_task(_close_with_loop(self._transport))
+        self._closer = loop.create_task(_close_with_loop(self._transport, weakref.WeakMethod(self._at_end)))
         # Whoever drops a client without closing it should not keep its connections until the loop ends.
-        weakref.finalize(self, _end, loop, self._closer)
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _end, loop, self._closer)
         return self._transport
 
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and self._loop.is_running():
+            raise ConfigError("this client is in use by another running event loop; make one client for each loop")
+        return loop
+
     def refuse(self) -> None:
-        """Give out no more connections."""
+        """Give out no more connections.
+
+        Raises:
+            ConfigError: another loop that is running uses them.
+
+        """
+        self._own_loop()
         self.is_closed = True
 
     async def aclose(self) -> None:
@@ -266,12 +291,15 @@ class Connections:
         self._transport = self._closer = None
 
 
-async def _close_with_loop(transport: Transport) -> None:
+async def _close_with_loop(transport: Transport, at_end: weakref.WeakMethod[Callable[[], None]]) -> None:
     """Wait to be cancelled, which is how an event loop ends its tasks, and close the connections."""
     try:
         await asyncio.get_running_loop().create_future()
-    finally:
+    except asyncio.CancelledError:
+        if (end := at_end()) is not None:
+            end()
         await transport.aclose()
+        raise
 
 
 def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 from attrs import define, field
 
 from vidu_async.polling import Polling
+from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import (
     APIError,
     ConfigError,
@@ -50,9 +51,9 @@ _RETRY_AFTER = 120.0
 """The longest pause that a server's Retry-After makes between looks, in seconds."""
 _STATES_KEPT = 64
 """Distinct states kept of one task; Vidu has five."""
-_PATIENCE = 3600.0
+PATIENCE = 3600.0
 """Default deadline of a wait in seconds: tasks take minutes."""
-_OFF_PEAK_PATIENCE = 49 * 3600.0
+OFF_PEAK_PATIENCE = 49 * 3600.0
 """The same once an answer says `off_peak`: those take up to 48 hours."""
 _GOES_ON = "the task goes on, and attach(handle.token) takes the wait up again"
 _FINAL = frozenset({400, 401, 403, 404, 405, 410, 422})
@@ -73,7 +74,7 @@ class Watch:
     trouble: ViduError | None = field(default=None, init=False)
     """Why the last look brought nothing, if it did not."""
     listeners: list[Callable[[], None]] = field(factory=list, init=False)
-    release: Callable[[], None] | None = field(default=None, init=False)
+    releases: list[Callable[[], None]] = field(factory=list, init=False)
     """What to call at the end even if nobody listens."""
     began: float | None = field(default=None, init=False)
     """When it was first asked about or heard of."""
@@ -92,17 +93,19 @@ class Watch:
     @property
     def is_wanted(self) -> bool:
         """Whether anybody wants to know."""
-        return not self.is_over and bool(self.listeners or self.release)
+        return not self.is_over and bool(self.listeners or self.releases)
 
     @property
     def patience(self) -> float:
         """The default deadline of a wait, in seconds."""
-        return _OFF_PEAK_PATIENCE if self.off_peak else _PATIENCE
+        return OFF_PEAK_PATIENCE if self.off_peak else PATIENCE
 
     def learn(self, task: Task) -> bool:
         """Take in an answer; return whether it is news to those who wait."""
         if self.task is not None and task.body == self.task.body and task.state is self.task.state:
             return False
+        if self.is_over and (self.task is None or task.state is not self.task.state):
+            return False  # terminal is sticky; a later answer of the same end may still bring fresh links
         self.task = task.over(self.task)
         is_news = task.off_peak is True and not self.off_peak
         self.off_peak = self.off_peak or is_news
@@ -110,19 +113,24 @@ class Watch:
             is_news = True
             if len(self.history) < _STATES_KEPT or self.is_over:
                 self.history.append(self.task)
+        elif self.is_over:
+            self.history[-1] = self.task
         return is_news
 
     def tell(self) -> None:
         """Call everybody who listens, and whoever holds a place for the task if it will not come back."""
         for listener in tuple(self.listeners):
-            listener()
+            try:
+                listener()
+            except RuntimeError:  # its event loop was closed, and it with it
+                self.listeners.remove(listener)
         if self.is_over or self.failure:
             self.let_go()
 
     def let_go(self) -> None:
-        """Give back the place held for the task, once."""
-        release, self.release = self.release, None
-        if release:
+        """Give back the places held for the task, once."""
+        releases, self.releases = self.releases, []
+        for release in releases:
             release()
 
 
@@ -141,6 +149,7 @@ class Watcher:
     """When `max_per_second` permits the next look."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _timer_at: float = field(default=0.0, init=False)
     _is_closed: bool = field(default=False, init=False)
     _is_troubled: bool = field(default=False, init=False)
     """Whether the last look failed, whatever its task: only the first of a row of failures is logged."""
@@ -172,23 +181,26 @@ class Watcher:
 
     def hold(self, watch: Watch, release: Callable[[], None]) -> None:
         """Look at a task until it ends or its patience does, even if nobody listens, and then call `release`."""
-        watch.release = release
+        watch.releases.append(release)
         watch.tell() if watch.is_over else self._schedule(watch)
 
     def observe(self, watch: Watch, task: Task) -> None:
         """Take in an answer about a task, and tell those who wait if it is news."""
-        self._follow_loop()
         watch.vouched = self._mark(watch)
         watch.trouble, self._is_troubled = None, False
-        if watch.is_over:
-            return  # terminal is sticky
-        if task.state is TaskState.SUCCESS and not task.has_result and watch.empty_looks < _EMPTY_LOOKS:
+        was_over = watch.is_over
+        if (
+            not was_over
+            and task.state is TaskState.SUCCESS
+            and not task.has_result
+            and watch.empty_looks < _EMPTY_LOOKS
+        ):
             watch.empty_looks += 1
             return
         is_news = watch.learn(task)
         if is_news and task.state is TaskState.UNKNOWN:
             _log.warning("task %s is in a state unknown here, %r: waiting goes on", task.id, task.state_text)
-        if watch.is_over:
+        if watch.is_over and not was_over:
             self._on_finished(watch.task_id)
         if is_news:
             watch.tell()
@@ -196,8 +208,7 @@ class Watcher:
     async def aclose(self) -> None:
         """Stop looking for good; whoever still waits is told why."""
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self.pause()
         looks = list(self._looks)
         for look in looks:
             look.cancel()
@@ -207,30 +218,45 @@ class Watcher:
             watch.failure.paid = "yes" if watch.vouched is not None else None
             watch.tell()
 
+    def pause(self) -> None:
+        """Start no more looks in this loop, which is ending; the next use goes on, in this loop or the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = self._timer = None
+
     def _mark(self, watch: Watch) -> float:
-        now = self._follow_loop().time()
+        now = self.follow_loop().time()
         watch.looked = now
         if watch.began is None:
             watch.began = now
         return now
 
-    def _follow_loop(self) -> asyncio.AbstractEventLoop:
-        """Start afresh in a new event loop: the old one's timer and clock are worth nothing there."""
+    def follow_loop(self) -> asyncio.AbstractEventLoop:
+        """Start afresh in a new event loop: the old one's timer and clock are worth nothing there.
+
+        Raises:
+            ConfigError: the old loop is still running.
+
+        """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._loop, self._timer, self._next_look = loop, None, 0.0
-            self._looks.clear()
-            self._heap.clear()
-            for watch in list(self._watches.values()):
-                watch.is_scheduled = False
-                watch.began = watch.looked = watch.vouched = None
-            for watch in list(self._watches.values()):
-                self._schedule(watch)
+        if loop is self._loop:
+            return loop
+        if self._loop is not None and self._loop.is_running():
+            raise ConfigError("this client is in use by another running event loop; make one client for each loop")
+        self._loop, self._timer, self._next_look = loop, None, 0.0
+        kept = list(self._watches.values())  # before the heap goes, which may be all that holds them
+        self._looks.clear()
+        self._heap.clear()
+        for watch in kept:
+            watch.is_scheduled, watch.looked = False, None
+            watch.began = None if watch.began is None else loop.time()
+            watch.vouched = None if watch.vouched is None else loop.time()
+            self._schedule(watch)
         return loop
 
     def _schedule(self, watch: Watch) -> None:
         """Enter a wanted task for its next look: at once if nothing is known, else an interval after the last."""
-        now = self._follow_loop().time()
+        now = self.follow_loop().time()
         if watch.is_scheduled or not watch.is_wanted:
             return
         due = now if watch.looked is None else max(now, watch.looked + self._interval(watch))
@@ -242,6 +268,8 @@ class Watcher:
         age = (watch.looked or 0.0) - (watch.began or 0.0)
         try:
             interval = self._policy.interval(watch.task, age)
+            if not is_positive(interval):
+                raise ValueError(f"interval() returned {interval!r}, which is no positive number of seconds")  # noqa: TRY301
         except Exception:  # noqa: BLE001 - logged with its traceback
             # Somebody's own policy must not leave its waiters hanging.
             _log.exception("the polling policy failed; the default takes its place")
@@ -256,15 +284,16 @@ class Watcher:
             return
         when = max(self._heap[0][0], self._next_look)
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._timer_at <= when:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._wake)
+        # The time is kept beside the handle: not every event loop's handles tell it.
+        self._timer, self._timer_at = self._loop.call_at(when, self._wake), when
 
     def _wake(self) -> None:
         """Start the looks that are due."""
         self._timer = None
-        loop = self._follow_loop()
+        loop = self.follow_loop()
         now = loop.time()
         while self._heap and len(self._looks) < _AT_ONCE and max(self._heap[0][0], self._next_look) <= now:
             _, _, watch = heapq.heappop(self._heap)
@@ -301,10 +330,11 @@ class Watcher:
         """Note a look that brought nothing; give up only if it was the server's last word."""
         now = self._mark(watch)
         watch.trouble = error
-        if not self._is_troubled:
+        if not self._is_final(watch, error, now):
+            if not self._is_troubled:
+                _log.warning("looking at task %s failed, waiting goes on: %s", watch.task_id, error.said)
             self._is_troubled = True
-            _log.warning("looking at task %s failed, waiting goes on: %s", watch.task_id, error.said)
-        if self._is_final(watch, error, now):
+        else:
             error.paid = "yes" if watch.vouched is not None else error.paid
             watch.failure = error
             watch.tell()
@@ -313,6 +343,8 @@ class Watcher:
         if isinstance(error, ConfigError):
             return True
         if not isinstance(error, APIError) or not error.readable or error.status not in _FINAL:
+            return False
+        if isinstance(error, RateLimitError) or error.reason == "OperationInProcess":
             return False
         is_lag = isinstance(error, NotFoundError) and watch.vouched is not None and now - watch.vouched < _LAG
         return not is_lag

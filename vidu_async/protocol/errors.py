@@ -80,8 +80,6 @@ class ViduError(Exception):
 class ConfigError(ViduError):
     """The client was set up or used wrongly. Nothing was sent."""
 
-    paid: Paid | None = "no"
-
 
 class MissingExtraError(ConfigError):
     """An optional dependency is missing; the message is the command that installs it."""
@@ -105,9 +103,9 @@ class ValidationError(ViduError, ValueError):
 
     def _state(self) -> dict[str, Any]:
         try:
-            pickle.dumps(self.value)
+            pickle.dumps((self.value, self.allowed))
         except Exception:  # noqa: BLE001 - a value's own pickling may raise anything
-            return {**self.__dict__, "value": repr(self.value)}
+            return {**self.__dict__, "value": repr(self.value), "allowed": repr(self.allowed)}
         return self.__dict__
 
 

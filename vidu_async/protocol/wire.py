@@ -139,6 +139,15 @@ def _rows(value: object) -> list[dict[str, Any]]:
 _STATES = {state.value: state for state in TaskState}
 
 
+def identity_of(row: dict[str, Any]) -> str | None:
+    """Return the id that an answer names, if it can be one."""
+    found = (str(text(row.get(name)) or "").strip() for name in ("task_id", "id"))
+    return next((one for one in found if one and one.lower() not in _NO_IDS and not one.startswith("-")), None)
+
+
+_NO_IDS = frozenset({"0", "null", "none", "undefined"})
+
+
 def task_from(row: dict[str, Any], *, task_id: str = "", body: bytes = b"") -> Task:
     """Read a task from its JSON object.
 
@@ -149,7 +158,7 @@ def task_from(row: dict[str, Any], *, task_id: str = "", body: bytes = b"") -> T
         ProtocolError: no usable task id.
 
     """
-    identity = task_id or text(row.get("task_id")) or text(row.get("id"))
+    identity = task_id or identity_of(row)
     if not identity:
         raise ProtocolError(f"the answer names no task: its fields are {str(sorted(row))[:200]}")
     word = text(row.get("state")) or text(row.get("status")) or ""
@@ -160,7 +169,8 @@ def task_from(row: dict[str, Any], *, task_id: str = "", body: bytes = b"") -> T
     return _read.structure({**fields, "body": body or json.dumps(row).encode()}, Task)
 
 
-_INLINED = re.compile(rb'(?<!\\)"(data:(?:[\w.+/;=-]|\\/){0,100}?;base64,)(?:[A-Za-z0-9+/=]|\\/){256,}"', re.ASCII)
+# A single class under the repeat: a choice there would cost the matcher a hundred times the memory of the text.
+_INLINED = re.compile(rb'(?<!\\)"(data:[\w.+/;=\\-]{0,100}?;base64,)[A-Za-z0-9+/=\\]{256,}(?<!\\)"', re.ASCII)
 
 
 def without_inlined_files(body: bytes) -> bytes:
@@ -194,6 +204,9 @@ def _json(body: bytes) -> object:
 def read_task(answer: Answer, *, task_id: str = "") -> Task:
     """Read the answer of a creation or a query."""
     row = read_object(answer)
+    if not task_id and "task_id" not in row and (row.get("error") or (row.get("code") and "state" not in row)):
+        # Such as an error inside a 200, whose `id` is that of the request.
+        raise ProtocolError(f"the answer is an error in a success ({answer.looks_like})")
     return task_from(row, task_id=task_id, body=without_inlined_files(answer.body).removeprefix(b"\xef\xbb\xbf"))
 
 
@@ -208,7 +221,7 @@ class Page:
 def read_rows(answer: Answer, name: str) -> tuple[list[dict[str, Any]], str]:
     """Read a list's rows and the next page's token. A row without an id is left out: nothing can be asked about it."""
     value = read_object(answer)
-    rows = [row for row in _rows(value.get(name)) if text(row.get("id")) or text(row.get("task_id"))]
+    rows = [row for row in _rows(value.get(name)) if identity_of(row)]
     return rows, text(value.get("next_page_token")) or ""
 
 
@@ -288,6 +301,8 @@ def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIErro
     trace = text(metadata.get("trace_id")) if isinstance(metadata, dict) else None
     by_status = _BY_STATUS.get(answer.status, ServerError if answer.status >= 500 else APIError)  # noqa: PLR2004
     kind = BY_REASON.get(reason, by_status)
+    if answer.status == 429 and kind is ServerError:  # noqa: PLR2004 - a reason that says nothing does not outweigh it
+        kind = RateLimitError
     details: dict[str, Any] = {
         "status": answer.status,
         "reason": reason,
