@@ -23,7 +23,7 @@ from vidu_async import (
     ViduClient,
     ViduError,
 )
-from vidu_async.transport import ApiKey
+from vidu_async.settings import ApiKey
 
 KEY = "sk-2f6c1e-very-secret"
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")

@@ -49,7 +49,7 @@ from vidu_async.protocol.requests import (
     TextToVideo,
     request_from_wire,
 )
-from vidu_async.transport import Timeouts
+from vidu_async.settings import Timeouts
 
 __all__ = [
     "APIError",

@@ -7,8 +7,6 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from attrs import evolve
-
 from vidu_async import download as downloads
 from vidu_async import media
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
@@ -28,8 +26,9 @@ from vidu_async.protocol.errors import (
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import Request
+from vidu_async.settings import ApiKey, Timeouts, check, fault_of, gateway_from
 from vidu_async.submission import Outbox, Submission
-from vidu_async.transport import ApiKey, Connections, Timeouts, Transport
+from vidu_async.transport import Connections, Transport
 from vidu_async.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -52,30 +51,6 @@ R = TypeVar("R")
 P = TypeVar("P", "Page", "calls.SubjectPage")
 
 _LIMITS, _POLLING, _TIMEOUTS = Limits(), Polling(), Timeouts()
-
-
-def _fault_of(key: str) -> str | None:
-    """Say what is wrong with an API key, without showing it."""
-    if not isinstance(key, str) or not key:
-        return "no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY"
-    if key.lower().startswith(("bearer ", "token ")):
-        return "the API key must be the key alone; the word before it is Gateway(auth_scheme=)"
-    if not key.isascii() or not key.isprintable() or " " in key:
-        return "the API key (VIDU_API_KEY) contains a space, a line break or a character no key has"
-    return None
-
-
-def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - whatever isinstance takes
-    """Refuse a setting of another type now: found out later, it might cost a paid task its waiter."""
-    if not isinstance(value, kind):
-        raise ConfigError(f"{name}= must be {getattr(kind, '__name__', kind)}, not {value!r}")
-
-
-def _gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
-    if gateway is not None:
-        return gateway if base_url is None else evolve(gateway, base_url=base_url)
-    found = base_url or os.environ.get("VIDU_BASE_URL")
-    return Gateway.at(found) if found else Gateway.kkiai()
 
 
 class ViduClient:
@@ -115,15 +90,15 @@ class ViduClient:
         ssl: ssl_module.SSLContext | bool | None = None,
     ) -> None:
         api_key = os.environ.get("VIDU_API_KEY", "") if api_key is None else api_key
-        fault, self._key = _fault_of(api_key), ApiKey(api_key)
+        fault, self._key = fault_of(api_key), ApiKey(api_key)
         del api_key  # so that no traceback with locals shows it
         if fault:
             raise ConfigError(fault)
-        _check("gateway", gateway, Gateway | None)
-        _check("limits", limits, Limits | Limiter)
-        _check("polling", polling, PollingPolicy)
-        _check("timeouts", timeouts, Timeouts)
-        self._gateway = _gateway_from(gateway, base_url)
+        check("gateway", gateway, Gateway | None)
+        check("limits", limits, Limits | Limiter)
+        check("polling", polling, PollingPolicy)
+        check("timeouts", timeouts, Timeouts)
+        self._gateway = gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._journal = MemoryJournal()
         self._watcher = Watcher(self.fetch_task, polling, self._journal.finished)

@@ -16,11 +16,10 @@ from __future__ import annotations
 import asyncio
 import ssl as ssl_module
 import weakref
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import (
     ConfigError,
     ConnectError,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from vidu_async.protocol.calls import Call
     from vidu_async.protocol.gateway import Gateway
+    from vidu_async.settings import ApiKey, Timeouts
 
 T = TypeVar("T")
 
@@ -50,44 +50,6 @@ _ANSWER_BUDGET = 1.5
 """How many times `Timeouts.read` a whole answer may take: a byte now and then is no silence, and no answer either."""
 _PIECE = 64 * 1024
 _POOL = 100  # past a hundred connections every request gets dearer
-
-
-def _seconds(_: object, attribute: Any, value: float) -> None:  # noqa: ANN401 - attrs' own generic
-    if not is_positive(value):
-        raise ConfigError(f"Timeouts({attribute.name}=) must be a positive number of seconds, not {value!r}")
-
-
-@frozen
-class Timeouts:
-    """How long to be patient, in seconds."""
-
-    connect: float = field(default=10.0, validator=_seconds)
-    """Finding the address, connecting and shaking hands."""
-    read: float = field(default=120.0, validator=_seconds)
-    """Silence of the server before an answer, or within one."""
-    write: float = field(default=60.0, validator=_seconds)
-    """No progress while sending."""
-    submit: float = field(default=600.0, validator=_seconds)
-    """Waiting through 429s before a submission fails with `RateLimitError`."""
-
-
-class ApiKey:
-    """The key, which shows itself nowhere but in the header it is made for."""
-
-    __slots__ = ("__text",)
-
-    def __init__(self, text: str) -> None:
-        self.__text = text
-
-    def header(self, gateway: Gateway) -> dict[str, str]:
-        """Return the Authorization header as this gateway wants it."""
-        return {"Authorization": f"{gateway.auth_scheme} {self.__text}".strip()}
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an API key is not pickled; make the client where it is needed")
 
 
 @define(eq=False)

@@ -189,13 +189,9 @@ class Watcher:
         watch.vouched = self._mark(watch)
         watch.trouble, self._is_troubled = None, False
         was_over = watch.is_over
-        if (
-            not was_over
-            and task.state is TaskState.SUCCESS
-            and not task.has_result
-            and watch.empty_looks < _EMPTY_LOOKS
-        ):
-            watch.empty_looks += 1
+        is_empty = task.state is TaskState.SUCCESS and not task.has_result
+        if is_empty and not was_over and watch.empty_looks < _EMPTY_LOOKS:
+            watch.empty_looks += 1  # the files may come a moment later
             return
         is_news = watch.learn(task)
         if is_news and task.state is TaskState.UNKNOWN:
@@ -329,15 +325,16 @@ class Watcher:
     def _troubled(self, watch: Watch, error: ViduError) -> None:
         """Note a look that brought nothing; give up only if it was the server's last word."""
         now = self._mark(watch)
+        is_first = watch.trouble is None and not self._is_troubled
         watch.trouble = error
-        if not self._is_final(watch, error, now):
-            if not self._is_troubled:
-                _log.warning("looking at task %s failed, waiting goes on: %s", watch.task_id, error.said)
-            self._is_troubled = True
-        else:
+        if self._is_final(watch, error, now):
             error.paid = "yes" if watch.vouched is not None else error.paid
             watch.failure = error
             watch.tell()
+            return
+        self._is_troubled = True
+        if is_first:
+            _log.warning("looking at task %s failed, waiting goes on: %s", watch.task_id, error.said)
 
     def _is_final(self, watch: Watch, error: ViduError, now: float) -> bool:
         if isinstance(error, ConfigError):

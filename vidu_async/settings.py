@@ -1,0 +1,75 @@
+"""What a client is told: its key, its site and how patient to be. Wrong settings are refused when they are given."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NoReturn
+
+from attrs import evolve, field, frozen
+
+from vidu_async.protocol.checks import is_positive
+from vidu_async.protocol.errors import ConfigError
+from vidu_async.protocol.gateway import Gateway
+
+
+def _seconds(_: object, attribute: Any, value: float) -> None:  # noqa: ANN401 - attrs' own generic
+    if not is_positive(value):
+        raise ConfigError(f"Timeouts({attribute.name}=) must be a positive number of seconds, not {value!r}")
+
+
+@frozen
+class Timeouts:
+    """How long to be patient, in seconds."""
+
+    connect: float = field(default=10.0, validator=_seconds)
+    """Finding the address, connecting and shaking hands."""
+    read: float = field(default=120.0, validator=_seconds)
+    """Silence of the server before an answer, or within one."""
+    write: float = field(default=60.0, validator=_seconds)
+    """No progress while sending."""
+    submit: float = field(default=600.0, validator=_seconds)
+    """Waiting through 429s before a submission fails with `RateLimitError`."""
+
+
+class ApiKey:
+    """The key, which shows itself nowhere but in the header it is made for."""
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def header(self, gateway: Gateway) -> dict[str, str]:
+        """Return the Authorization header as this gateway wants it."""
+        return {"Authorization": f"{gateway.auth_scheme} {self.__text}".strip()}
+
+    def __repr__(self) -> str:
+        return "ApiKey(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key is not pickled; make the client where it is needed")
+
+
+def fault_of(key: str) -> str | None:
+    """Say what is wrong with an API key, without showing it."""
+    if not isinstance(key, str) or not key:
+        return "no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY"
+    if key.lower().startswith(("bearer ", "token ")):
+        return "the API key must be the key alone; the word before it is Gateway(auth_scheme=)"
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "the API key (VIDU_API_KEY) contains a space, a line break or a character no key has"
+    return None
+
+
+def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - whatever isinstance takes
+    """Refuse a setting of another type now: found out later, it might cost a paid task its waiter."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name}= must be {getattr(kind, '__name__', kind)}, not {value!r}")
+
+
+def gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
+    """Choose the site: the gateway given, moved to a URL if one is given too, else the URL's preset, else the default."""
+    if gateway is not None:
+        return gateway if base_url is None else evolve(gateway, base_url=base_url)
+    found = base_url or os.environ.get("VIDU_BASE_URL")
+    return Gateway.at(found) if found else Gateway.kkiai()
