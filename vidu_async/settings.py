@@ -68,7 +68,7 @@ def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - whatev
 
 
 def gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
-    """Choose the site: the gateway given, moved to a URL if one is given too, else the URL's preset, else the default."""
+    """Choose the site: the gateway given (at the URL given, if both are), else the URL's preset, else the default."""
     if gateway is not None:
         return gateway if base_url is None else evolve(gateway, base_url=base_url)
     found = base_url or os.environ.get("VIDU_BASE_URL")
