@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from vidu_async import download as downloads
 from vidu_async import media
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
-from vidu_async.journal import MemoryJournal, new_key
+from vidu_async.journal import MemoryJournal, Row, new_key
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.polling import Polling, PollingPolicy
 from vidu_async.protocol import calls
@@ -109,6 +109,7 @@ class ViduClient:
             self._watcher.pause,
         )
         self._outbox = Outbox(self._journal)
+        self._bound: Transport | None = None
 
     @property
     def gateway(self) -> Gateway:
@@ -156,7 +157,7 @@ class ViduClient:
             ConfigError: the client is closed, or in use by another running loop. Nothing is paid.
 
         """
-        transport = self._bind_to_pay()
+        self._bind_to_pay()
         if not isinstance(request, Request):
             said = (
                 f"submit() takes a request, not {type(request).__name__}; request_from_wire() builds one of a mapping"
@@ -170,12 +171,13 @@ class ViduClient:
         digest = "" if key is None else await _in_thread(media.has_files(body), media.digest, meant)
         if key is not None and (row := self._journal.find(key, digest)):
             sending = await self._outbox.join(row)
-            return self._handle(row.task_id, key=row.key) if sending is None else cast("TaskHandle", sending)
-        row = self._journal.begin(new_key() if key is None else key, digest)
+            return self._handle_of(row) if sending is None else cast("TaskHandle", sending)
+        transport = self._bind_to_pay()  # again: the client may have been closed while files were read
+        row = self._journal.begin(new_key() if key is None else key, digest, off_peak=_is_off_peak(request))
 
         def accept(task: Task, permit: Permit) -> TaskHandle:
             self._journal.accepted(row, task)
-            handle = self._handle(task.id, key=row.key, off_peak=getattr(request, "off_peak", None) is True)
+            handle = self._handle_of(row)
             handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
             if self._limiter.limits.in_flight is None:
                 permit.release()
@@ -195,9 +197,10 @@ class ViduClient:
 
         It is sent and fails like `submit`.
         """
-        transport = self._bind_to_pay()
+        self._bind_to_pay()
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
+        transport = self._bind_to_pay()  # again, as in `submit`
         row = self._journal.begin(new_key(), "")
 
         def accept(stored: Subject, permit: Permit) -> Subject:
@@ -221,13 +224,7 @@ class ViduClient:
 
     def unfinished(self) -> list[TaskHandle]:
         """Return the handles of all tasks that this client created and does not know to have ended. No I/O."""
-        handles = []
-        for row in self._journal.unfinished():
-            handle = self._handle(row.task_id, key=row.key)
-            if handle.task is None and row.task is not None:
-                handle._watch.learn(row.task)  # noqa: SLF001 - the client's and its handles' own
-            handles.append(handle)
-        return handles
+        return [self._handle_of(row) for row in self._journal.unfinished()]
 
     def as_completed(self, handles: Iterable[TaskHandle]) -> Completed:
         """Iterate over handles in the order in which their tasks end, good or bad: `async for handle in ...`.
@@ -265,6 +262,13 @@ class ViduClient:
 
     def _handle(self, task_id: str, *, key: str | None = None, off_peak: bool = False) -> TaskHandle:
         return TaskHandle(self, self._watcher, self._watcher.watch(task_id, off_peak=off_peak), key)
+
+    def _handle_of(self, row: Row) -> TaskHandle:
+        """Return the handle of a task made here, with what is known of it."""
+        handle = self._handle(row.task_id, key=row.key, off_peak=row.off_peak)
+        if handle.task is None and row.task is not None:
+            handle._watch.learn(row.task)  # noqa: SLF001 - the client's and its handles' own
+        return handle
 
     # Asking
 
@@ -417,8 +421,10 @@ class ViduClient:
     def _bind(self) -> Transport:
         """Return the connections of the running loop, and let the other parts know that it may be a new one."""
         transport = self._connections.here()
+        if transport is not self._bound:
+            self._outbox.write_off()
+            self._bound = transport
         self._watcher.follow_loop()
-        self._outbox.write_off()
         return transport
 
     async def aclose(self) -> None:
@@ -430,6 +436,10 @@ class ViduClient:
         await self._outbox.aclose()
         await self._watcher.aclose()
         await self._connections.aclose()
+
+
+def _is_off_peak(request: Request) -> bool:
+    return getattr(request, "off_peak", None) is True
 
 
 def _listed(name: str, values: Iterable[str] | None, allowed: list[TaskState] | None = None) -> list[str]:

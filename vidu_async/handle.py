@@ -300,9 +300,12 @@ class Completed:
                 _announce_end(place, handle, self._waiting, self._ended, self._failures)
         if not self._left:
             raise StopAsyncIteration
-        place = await self._next_end()
-        self._left -= 1
-        return self._handles[place]
+        self._left -= 1  # before waiting: several may wait on one iterator
+        try:
+            return self._handles[await self._next_end()]
+        except BaseException:
+            self._left += 1
+            raise
 
     async def _next_end(self) -> int:
         loop = asyncio.get_running_loop()
@@ -312,9 +315,9 @@ class Completed:
                 async with asyncio.timeout_at(began + patience):
                     return await self._ended.get()
             # Asked only when time is up: looking through ten thousand handles at each step would be felt.
-            still_open = [self._handles[place] for place in self._waiting]
-            longest = max((handle._watch.patience for handle in still_open), default=0)  # noqa: SLF001 - as above
-            if longest <= patience and still_open:
+            still_open = [self._handles[place] for place in self._waiting] or self._handles
+            longest = max(handle._watch.patience for handle in still_open)  # noqa: SLF001 - as above
+            if longest <= patience:
                 raise timed_out(still_open[0], patience)
             patience = longest
         return self._ended.get_nowait()

@@ -39,6 +39,8 @@ class Row:
     state: RowState = RowState.SENDING
     task_id: str = ""
     evidence: str = ""
+    off_peak: bool = False
+    """Whether the request said so; not every gateway's answers do."""
     task: Task | None = None
     """What the creation was answered, until the task ends."""
 
@@ -69,9 +71,9 @@ class MemoryJournal:
             raise error
         return row
 
-    def begin(self, key: str, digest: str) -> Row:
+    def begin(self, key: str, digest: str, *, off_peak: bool = False) -> Row:
         """Note what is about to be sent."""
-        row = self._rows[key] = Row(key, digest)
+        row = self._rows[key] = Row(key, digest, off_peak=off_peak)
         return row
 
     def accepted(self, row: Row, task: Task) -> None:
@@ -85,7 +87,8 @@ class MemoryJournal:
 
     def forget(self, row: Row) -> None:
         """Drop a submission that came to nothing, so that its key may be used again."""
-        del self._rows[row.key]
+        if self._rows.get(row.key) is row:
+            del self._rows[row.key]
 
     def finished(self, task_id: str) -> None:
         """Note that a task ended; tasks of others are none of the journal's, and nobody can ask for an unnamed one."""

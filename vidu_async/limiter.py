@@ -127,7 +127,7 @@ class Limiter:
 
     def _hand_out(self) -> None:
         """Give permits to the head of the queue while there is place; called whenever anything changed."""
-        while self._queue and self._has_place() and self._loop is not None:
+        while self._queue and self._has_place() and self._loop is not None and not self._loop.is_closed():
             now = self._loop.time()
             if self.limits.rate is not None and self._next_start > now:
                 self._wake_at(self._next_start)

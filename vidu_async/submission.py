@@ -124,6 +124,8 @@ class Submission(Generic[T]):
     """False while it waits for a permit or between attempts: then it can be withdrawn, unpaid."""
     may_be_paid: bool = False
     """Whether a request left whose answer never came."""
+    is_abandoned: bool = False
+    """Whether nobody waits for it any more: then it is not tried again."""
     permit: Permit | None = None
     """What it holds of the limiter while it is being sent."""
 
@@ -142,7 +144,7 @@ class Submission(Generic[T]):
             except ConnectError as error:
                 permit.release()
                 unsent += 1
-                if isinstance(error, TLSError) or unsent == _ATTEMPTS:
+                if isinstance(error, TLSError) or unsent == _ATTEMPTS or self.is_abandoned:
                     raise
                 pause = next(pauses)
             except RateLimitError as error:
@@ -150,7 +152,7 @@ class Submission(Generic[T]):
                 throttled_since = now() if throttled_since is None else throttled_since
                 pause = max(error.retry_after, _LEAST_PAUSE) if error.retry_after else next(pauses)
                 too_late = now() + pause > throttled_since + self.transport.timeouts.submit
-                if not is_throttle(error) or pause > _PATIENCE or too_late:
+                if not is_throttle(error) or pause > _PATIENCE or too_late or self.is_abandoned:
                     raise
             except BaseException:
                 permit.release()
@@ -164,16 +166,16 @@ class Submission(Generic[T]):
         self.is_sending = True
         try:
             answer = await self.transport.send(self.call, body, flight)
-        except asyncio.CancelledError:
-            self.may_be_paid = flight.left
-            if flight.left:
-                _log.warning("submission %s was interrupted on its way: it may be paid", self.key)
-            raise
         except ViduError as error:
             if not flight.left:
                 _noted(error, "no", self.key)
                 raise
             evidence = error.said
+        except BaseException:  # cancelled, or interrupted from the keyboard
+            self.may_be_paid = flight.left
+            if flight.left:
+                _log.warning("submission %s was interrupted on its way: it may be paid", self.key)
+            raise
         else:
             return judge(self.call, answer, self.key)
         finally:
@@ -225,7 +227,13 @@ class Outbox:
 
         """
         if row.state is RowState.SENDING:
-            return await self._wait(self._sends[row.key])
+            sending = self._sends[row.key]
+            if sending.done.get_loop() is not asyncio.get_running_loop():
+                said = (
+                    f"submission {row.key} is under way in another event loop, which has stopped; nothing is sent anew"
+                )
+                raise _noted(ConfigError(said), "maybe", row.key)
+            return await self._wait(sending)
         if row.state is RowState.UNKNOWN:
             raise _unknown(row.key, row.evidence, when="was sent before")
         return None
@@ -250,7 +258,9 @@ class Outbox:
 
     def _settle(self, sending: _Sending, error: BaseException | None) -> None:
         """Note in the journal what became of a paid call that did not become a task."""
-        self._sends.pop(sending.row.key, None)
+        if self._sends.get(sending.row.key) is not sending:
+            return  # settled already
+        del self._sends[sending.row.key]
         if sending.row.state is not RowState.SENDING:
             return
         if isinstance(error, SubmissionUnknownError):
@@ -262,22 +272,26 @@ class Outbox:
 
     async def _wait(self, sending: _Sending) -> object:
         """Wait for a paid call. The last caller to leave withdraws it, unless it is on its way."""
+        caller = asyncio.current_task()
+        cancellations = caller.cancelling() if caller else 0
         sending.callers += 1
+        sending.submission.is_abandoned = False
         try:
             answer = await asyncio.shield(sending.done)
             sending.is_heard = True
             return answer  # noqa: TRY300 - what follows the try is the client's end
         except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if caller is None or caller.cancelling() or not sending.done.cancelled():
+            if caller is None or caller.cancelling() > cancellations or not sending.done.cancelled():
                 raise
         except BaseException:
             sending.is_heard = True
             raise
         finally:
             sending.callers -= 1
-            if sending.callers == 0 and not sending.submission.is_sending:
+            sending.submission.is_abandoned = sending.callers == 0
+            if sending.callers == 0 and not sending.submission.is_sending and not sending.done.done():
                 sending.done.cancel()
+                self._settle(sending, None)  # at once: the same key may be used again before the task has ended
         key = sending.submission.key
         if sending.submission.may_be_paid:
             raise _unknown(key, _INTERRUPTED)
@@ -286,6 +300,7 @@ class Outbox:
     async def aclose(self) -> None:
         """Withdraw what waits, and give what is on its way time to come to its answer."""
         for sending in list(self._sends.values()):
+            sending.submission.is_abandoned = True
             if not sending.submission.is_sending:
                 sending.done.cancel()
         if sends := [sending.done for sending in self._sends.values()]:

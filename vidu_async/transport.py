@@ -165,7 +165,7 @@ class Transport:
                 raise ConfigError("the session passed as session= is closed; keep it open as long as the client")
             return self._given
         if self._is_closed:
-            raise TransportError("the event loop is ending, and the connections are closed")
+            raise ConfigError("the connections are closed: all tasks of this event loop were cancelled, as at its end")
         if road not in self._sessions:
             self._sessions[road] = self._open(road)
         return self._sessions[road]

@@ -123,7 +123,8 @@ class Watch:
             try:
                 listener()
             except RuntimeError:  # its event loop was closed, and it with it
-                self.listeners.remove(listener)
+                if listener in self.listeners:
+                    self.listeners.remove(listener)
         if self.is_over or self.failure:
             self.let_go()
 
@@ -158,7 +159,8 @@ class Watcher:
         """Return the watch of a task, the same for all who ask. No I/O."""
         watch = self._watches.get(task_id)
         if watch is None:
-            watch = self._watches[task_id] = Watch(task_id, off_peak)
+            watch = self._watches[task_id] = Watch(task_id)
+        watch.off_peak = watch.off_peak or off_peak
         return watch
 
     def listen(self, watch: Watch, listener: Callable[[], None]) -> Callable[[], None]:
@@ -216,6 +218,8 @@ class Watcher:
 
     def pause(self) -> None:
         """Start no more looks in this loop, which is ending; the next use goes on, in this loop or the next."""
+        if self._loop is not asyncio.get_running_loop():
+            return  # a loop of earlier ends late
         if self._timer is not None:
             self._timer.cancel()
         self._loop = self._timer = None
@@ -296,7 +300,8 @@ class Watcher:
             if not watch.is_wanted:
                 watch.is_scheduled = False
                 continue
-            self._next_look = now + 1 / (self._policy.max_per_second or float("inf"))
+            most = self._policy.max_per_second
+            self._next_look = now + (1 / most if most is not None and is_positive(most) else 0.0)
             look = loop.create_task(self._look_at(watch))
             self._looks.add(look)
             look.add_done_callback(self._looked)
@@ -310,14 +315,17 @@ class Watcher:
         """Ask about one task, take in what comes, and enter it again if it is still wanted."""
         try:
             self.observe(watch, await self._look(watch.task_id))
+        except asyncio.CancelledError:
+            # The loop is ending. The heap keeps the watch for the next one: nobody else may hold it.
+            heapq.heappush(self._heap, (0.0, next(self._order), watch))
+            raise
         except ViduError as error:
             self._troubled(watch, error)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             # Not even a fault of ours may leave the waiters hanging.
             _log.exception("looking at task %s failed", watch.task_id)
             self._troubled(watch, ProtocolError(f"looking failed: {error!r}"))
-        finally:
-            watch.is_scheduled = False
+        watch.is_scheduled = False
         if watch.looked is not None and watch.began is not None and watch.looked > watch.began + watch.patience:
             watch.let_go()
         self._schedule(watch)

@@ -204,7 +204,8 @@ def _json(body: bytes) -> object:
 def read_task(answer: Answer, *, task_id: str = "") -> Task:
     """Read the answer of a creation or a query."""
     row = read_object(answer)
-    if not task_id and "task_id" not in row and (row.get("error") or (row.get("code") and "state" not in row)):
+    is_error = row.get("error") or (row.get("code") and not {"state", "status"} & row.keys())
+    if not task_id and not row.get("task_id") and is_error:
         # Such as an error inside a 200, whose `id` is that of the request.
         raise ProtocolError(f"the answer is an error in a success ({answer.looks_like})")
     return task_from(row, task_id=task_id, body=without_inlined_files(answer.body).removeprefix(b"\xef\xbb\xbf"))
