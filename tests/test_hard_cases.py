@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -20,10 +21,12 @@ from vidu_async import (
     ConfigError,
     Creation,
     DownloadError,
+    ImageToVideo,
     InsufficientCreditsError,
     Limits,
     NotFoundError,
     Polling,
+    ProtocolError,
     RateLimitError,
     RawRequest,
     SubmissionUnknownError,
@@ -509,3 +512,168 @@ def test_an_off_peak_request_is_given_its_time_even_if_no_answer_says_so() -> No
                 await vidu.run(request)
 
     run_virtual(main())
+
+
+async def test_a_file_still_being_read_at_closing_is_not_sent_afterwards(tmp_path: Path) -> None:
+    """Its caller is told that nothing is paid."""
+    picture = tmp_path / "fox.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5_000_000))
+    async with faulty.FaultyServer(creates=[faulty.hang]) as server:
+        vidu = client(server, timeouts=Timeouts(read=0.3))
+        first = asyncio.create_task(vidu.submit(REQUEST))
+        while not server.creations:
+            await asyncio.sleep(0.001)
+        request = ImageToVideo(model="viduq3-turbo", images=[picture])
+        late = asyncio.create_task(vidu.submit(request, key="late"))  # its digest is made in a thread
+        await asyncio.sleep(0)
+        await vidu.aclose()
+        with pytest.raises(ConfigError) as caught:
+            await late
+        assert caught.value.paid == "no"
+        with pytest.raises(SubmissionUnknownError):
+            await first
+    assert len(server.creations) == 1
+
+
+def test_a_look_cut_off_by_the_end_of_its_loop_still_holds_its_place() -> None:
+    """The place in flight comes back once a later loop has seen the task end."""
+
+    async def silent(method: str, *_: object) -> Any:
+        if method == "GET":
+            looking.set()
+            await asyncio.sleep(30)
+
+    looking = threading.Event()
+    with run_in_thread(Simulator()) as sim:
+        sim.intercept = silent
+        vidu = sim.client(limits=Limits(in_flight=1))
+
+        async def first() -> None:
+            await vidu.submit(REQUEST)  # the handle is dropped
+            await asyncio.to_thread(looking.wait, 10)
+
+        async def second() -> None:
+            async with asyncio.timeout(10):
+                await vidu.submit(REQUEST)
+
+        asyncio.run(first())
+        gc.collect()
+        sim.intercept = None
+        asyncio.run(second())
+        assert len(sim.accepted) == 2
+
+
+async def test_several_workers_may_share_one_iterator() -> None:
+    """Each handle goes to one of them, and all of them end."""
+    async with Simulator() as sim, sim.client() as vidu:
+        completed = vidu.as_completed([await vidu.submit(REQUEST) for _ in range(5)])
+
+        async def work() -> list[str]:
+            return [handle.task_id async for handle in completed]
+
+        async with asyncio.timeout(10):
+            shares = await asyncio.gather(*(work() for _ in range(3)))
+    assert sorted(task_id for share in shares for task_id in share) == sorted(sim.tasks)
+
+
+async def test_the_same_key_can_be_used_at_once_after_a_timeout() -> None:
+    """What was withdrawn from the queue is forgotten at once."""
+    async with (
+        faulty.FaultyServer(creates=[faulty.hang, faulty.created()]) as server,
+        client(server, limits=Limits(submissions=1), timeouts=Timeouts(read=1)) as vidu,
+    ):
+        blocking = asyncio.create_task(vidu.submit(REQUEST))
+        while not server.creations:
+            await asyncio.sleep(0.001)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await vidu.submit(REQUEST, key="k")
+        assert (await vidu.submit(REQUEST, key="k")).key == "k"
+        with pytest.raises(SubmissionUnknownError):
+            await blocking
+
+
+def test_what_nobody_waits_for_is_not_tried_again() -> None:
+    """A 429 after its caller has left ends the submission, unpaid; and closing does not wait for a Retry-After."""
+
+    async def busy(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        await asyncio.sleep(1)
+        await faulty.refuse(429, "TooManyRequests", Retry_After="5")(connection, asked)
+
+    async def main() -> None:
+        async with faulty.FaultyServer(creates=[busy, faulty.created()]) as server:
+            vidu = client(server)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await vidu.submit(REQUEST)
+            await asyncio.sleep(60)
+            assert len(server.creations) == 1
+            server.creates = [busy]
+            closing = asyncio.create_task(vidu.submit(REQUEST))
+            await asyncio.sleep(0.5)
+            began = asyncio.get_running_loop().time()
+            await vidu.aclose()
+            assert asyncio.get_running_loop().time() - began < 2
+            with pytest.raises(RateLimitError):
+                await closing
+
+    run_virtual(main())
+
+
+def test_a_cancellation_of_earlier_is_not_taken_for_one_of_now() -> None:
+    """A caller that survived one is still told that its submission may be paid."""
+
+    async def main() -> None:
+        async with faulty.FaultyServer(creates=[faulty.hang]) as server:
+            vidu = client(server, timeouts=Timeouts(read=600))
+
+            async def survivor() -> None:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+                await vidu.submit(REQUEST)
+
+            caller = asyncio.create_task(survivor())
+            while not server.creations:
+                await asyncio.sleep(0.01)
+            await vidu.aclose()
+            with pytest.raises(SubmissionUnknownError):
+                await caller
+
+    run_virtual(main())
+
+
+async def test_an_off_peak_task_keeps_its_patience_everywhere() -> None:
+    """In its token, under its key, and among the unfinished."""
+    request = TextToVideo(model="viduq3-turbo", prompt="x", off_peak=True)
+    async with faulty.FaultyServer() as server, client(server) as vidu:
+        token = (await vidu.submit(request, key="k")).token
+        gc.collect()
+        (unfinished,) = vidu.unfinished()
+        again = await vidu.submit(request, key="k")
+        assert token == unfinished.token == again.token
+        async with client(server) as other:
+            plain = other.attach(unfinished.task_id)
+            assert other.attach(token) == plain
+            assert plain.token == token
+
+
+@pytest.mark.parametrize(
+    ("body", "is_task"),
+    [
+        ({"task_id": "", "id": "req-1", "error": {"message": "no"}}, False),
+        ({"task_id": None, "id": "req-1", "code": 500}, False),
+        ({"id": "911", "code": 200, "status": "created"}, True),
+        ({"id": "911"}, True),
+    ],
+)
+def test_an_error_in_a_success_is_told_from_a_task(body: dict[str, Any], is_task: bool) -> None:
+    """By what else the answer says."""
+    answer = Answer(200, json.dumps(body).encode())
+    if is_task:
+        assert read_task(answer).id == "911"
+    else:
+        with pytest.raises(ProtocolError):
+            read_task(answer)
