@@ -560,6 +560,7 @@ async def test_a_task_that_failed_at_once_is_accepted_and_over(server: faulty.Fa
     async with client(server) as vidu:
         handle = await vidu.submit(REQUEST)
         assert (await handle.wait()).err_code == "AuditFailed"
+        assert vidu.unfinished() == []
     assert server.queries == []
 
 

@@ -158,13 +158,7 @@ class ViduClient:
 
         """
         self._bind_to_pay()
-        if not isinstance(request, Request):
-            said = (
-                f"submit() takes a request, not {type(request).__name__}; request_from_wire() builds one of a mapping"
-            )
-            raise ValidationError(said, field="request", value=request)
-        if key is not None and not (isinstance(key, str) and key):
-            raise ValidationError(f"key must be text, not {key!r}", field="key", value=key)
+        _check_submission(request, key)
         call = calls.create(self._gateway, request)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         meant = {"endpoint": request.endpoint, "fields": body}
@@ -174,18 +168,19 @@ class ViduClient:
             return self._handle_of(row) if sending is None else cast("TaskHandle", sending)
         transport = self._bind_to_pay()  # again: the client may have been closed while files were read
         row = self._journal.begin(new_key() if key is None else key, digest, off_peak=_is_off_peak(request))
+        submission = Submission(row.key, call, body, transport, self._limiter)
+        return await self._outbox.send(submission, row, partial(self._accept, row))
 
-        def accept(task: Task, permit: Permit) -> TaskHandle:
-            self._journal.accepted(row, task)
-            handle = self._handle_of(row)
-            handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
-            if self._limiter.limits.in_flight is None:
-                permit.release()
-            else:
-                handle._at_end(permit.release)  # noqa: SLF001
-            return handle
-
-        return await self._outbox.send(Submission(row.key, call, body, transport, self._limiter), row, accept)
+    def _accept(self, row: Row, task: Task, permit: Permit) -> TaskHandle:
+        """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
+        self._journal.accepted(row, task)
+        handle = self._handle(task.id, key=row.key, off_peak=row.off_peak)
+        handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
+        if self._limiter.limits.in_flight is None:
+            permit.release()
+        else:
+            handle._at_end(permit.release)  # noqa: SLF001
+        return handle
 
     async def run(self, request: Request, *, key: str | None = None, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
@@ -436,6 +431,15 @@ class ViduClient:
         await self._outbox.aclose()
         await self._watcher.aclose()
         await self._connections.aclose()
+
+
+def _check_submission(request: object, key: object) -> None:
+    """Refuse what is no request, or no key."""
+    if not isinstance(request, Request):
+        said = f"submit() takes a request, not {type(request).__name__}; request_from_wire() builds one of a mapping"
+        raise ValidationError(said, field="request", value=request)
+    if key is not None and not (isinstance(key, str) and key):
+        raise ValidationError(f"key must be text, not {key!r}", field="key", value=key)
 
 
 def _is_off_peak(request: Request) -> bool:
