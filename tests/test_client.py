@@ -6,7 +6,6 @@ import asyncio
 import pickle
 import threading
 import traceback
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,20 +47,6 @@ REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 URL = "https://pictures.invalid/fox.png"
 
 
-@pytest.fixture
-async def vidu_sim() -> AsyncIterator[Simulator]:
-    """A running simulator."""
-    async with Simulator() as running:
-        yield running
-
-
-@pytest.fixture
-async def vidu(vidu_sim: Simulator) -> AsyncIterator[ViduClient]:
-    """A client of it."""
-    async with vidu_sim.client() as client:
-        yield client
-
-
 EVERY: list[Request] = [
     ImageToVideo(
         model="viduq3-turbo", images=[URL], prompt="the fox runs", audio=False, seed=7, wm_position="top_left"
@@ -96,21 +81,21 @@ async def test_run_submits_and_waits(vidu: ViduClient) -> None:
     assert task.has_result
 
 
-async def test_three_tasks_take_less_than_a_blink(vidu: ViduClient, vidu_sim: Simulator) -> None:
+async def test_three_tasks_take_less_than_a_blink(vidu: ViduClient, sim: Simulator) -> None:
     """All of them at once, charged once each."""
     tasks = await vidu.gather([await vidu.submit(REQUEST) for _ in range(3)])
     assert len({task.id for task in tasks}) == 3
-    assert [task.id for task in vidu_sim.accepted] == [task.id for task in tasks]
-    assert vidu_sim.charged == sum(task.credits or 0 for task in tasks)
+    assert [task.id for task in sim.accepted] == [task.id for task in tasks]
+    assert sim.charged == sum(task.credits or 0 for task in tasks)
 
 
-async def test_raw_requests_are_sent_as_they_are(vidu: ViduClient, vidu_sim: Simulator) -> None:
+async def test_raw_requests_are_sent_as_they_are(vidu: ViduClient, sim: Simulator) -> None:
     """Any endpoint, with the same safety; the documented ones included."""
     handle = await vidu.submit(RawRequest("text2video", REQUEST.to_wire()))
     assert (await handle).has_result
     with pytest.raises(NotFoundError):
         await vidu.submit(RawRequest("/no-such-endpoint/", {"model": "x"}))
-    assert len(vidu_sim.accepted) == 1
+    assert len(sim.accepted) == 1
 
 
 async def test_local_pictures_are_accepted(vidu: ViduClient, tmp_path: Path) -> None:
@@ -131,13 +116,13 @@ async def test_rows_of_a_file_find_their_pictures_beside_it(vidu: ViduClient, tm
     assert (await vidu.run(request_from_wire("img2video", row, base_dir=tmp_path))).has_result
 
 
-async def test_a_refusal_comes_with_vidus_reason_and_trace(vidu: ViduClient, vidu_sim: Simulator) -> None:
+async def test_a_refusal_comes_with_vidus_reason_and_trace(vidu: ViduClient, sim: Simulator) -> None:
     """And costs nothing."""
     with pytest.raises(APIError, match=r"400 \w+: .*duration.*trace") as caught:
         await vidu.submit(TextToVideo(model="viduq3-turbo", prompt="x", duration=99))
     assert (caught.value.status, caught.value.paid) == (400, "no")
     assert caught.value.trace_id
-    assert vidu_sim.charged == 0
+    assert sim.charged == 0
 
 
 async def test_an_empty_account_is_told() -> None:
@@ -155,38 +140,38 @@ async def test_a_failed_generation_is_refunded() -> None:
         assert (caught.value.paid, sim.charged) == ("no", 0)
 
 
-async def test_a_policy_refusal_is_told_apart(vidu_sim: Simulator, vidu: ViduClient) -> None:
+async def test_a_policy_refusal_is_told_apart(sim: Simulator, vidu: ViduClient) -> None:
     """By its reason, not its status."""
 
     async def refuse(*_: object) -> Reply:
         return Reply(400, {"code": 400, "reason": "TaskPromptPolicyViolation", "message": "no", "metadata": {}})
 
-    vidu_sim.intercept = refuse
+    sim.intercept = refuse
     with pytest.raises(PolicyViolationError, match="Change the prompt"):
         await vidu.submit(REQUEST)
 
 
-async def test_a_result_accepted_but_unanswered_is_found_in_the_list(vidu_sim: Simulator, vidu: ViduClient) -> None:
+async def test_a_result_accepted_but_unanswered_is_found_in_the_list(sim: Simulator, vidu: ViduClient) -> None:
     """What the error advises works: the lost task is there, and paid once."""
 
     async def drop(method: str, *_: object) -> Any:
         return DROP_AFTER if method == "POST" else None
 
-    vidu_sim.intercept = drop
+    sim.intercept = drop
     with pytest.raises(Exception, match=r"may be paid.*client\.tasks\(\)"):
         await vidu.submit(REQUEST)
-    vidu_sim.intercept = None
+    sim.intercept = None
     (found,) = [task async for task in vidu.tasks()]
-    assert [found.id] == list(vidu_sim.tasks)
+    assert [found.id] == list(sim.tasks)
     assert (await vidu.attach(found.id)).has_result
 
 
-async def test_tasks_are_listed_page_by_page(vidu: ViduClient, vidu_sim: Simulator) -> None:
+async def test_tasks_are_listed_page_by_page(vidu: ViduClient, sim: Simulator) -> None:
     """Each once, with the filters passed on."""
     handles = [await vidu.submit(REQUEST) for _ in range(7)]
     ids = {handle.task_id for handle in handles}
     assert {task.id async for task in vidu.tasks(page_size=3)} == ids
-    assert vidu_sim.requests["GET tasks"] == 3 or sum(vidu_sim.requests.values()) == 10
+    assert sim.requests["GET tasks"] == 3 or sum(sim.requests.values()) == 10
     wanted = [handles[2].task_id, handles[5].task_id]
     assert {task.id async for task in vidu.tasks(task_ids=wanted)} == set(wanted)
     await vidu.gather(handles)
@@ -258,20 +243,20 @@ async def test_credits_are_read(vidu: ViduClient) -> None:
     assert account.remains[0]["concurrency_limit"] == 5
 
 
-async def test_subjects_are_stored_and_used(vidu: ViduClient, vidu_sim: Simulator) -> None:
+async def test_subjects_are_stored_and_used(vidu: ViduClient, sim: Simulator) -> None:
     """Created for 5 credits, listed, and referred to by `server_id`."""
     stored = await vidu.create_subject(Subject(name="fox", images=[picture_of("fox", "16:9")]))
     assert stored.server_id
-    assert vidu_sim.charged == 5
+    assert sim.charged == 5
     assert [subject.server_id async for subject in vidu.subjects()] == [stored.server_id]
     used = Subject(name="fox", server_id=stored.server_id)
     assert (await vidu.run(ReferenceToVideo(model="viduq2", prompt="@fox runs", subjects=[used]))).has_result
     assert vidu.unfinished() == []
 
 
-async def test_a_wrong_key_is_an_authentication_error(vidu_sim: Simulator) -> None:
+async def test_a_wrong_key_is_an_authentication_error(sim: Simulator) -> None:
     """With a hint at the scheme, since gateways differ."""
-    async with vidu_sim.client(api_key="wrong") as vidu:
+    async with sim.client(api_key="wrong") as vidu:
         with pytest.raises(APIError, match="auth_scheme"):
             await vidu.credits()
 
@@ -286,15 +271,15 @@ async def test_unfinished_lists_what_was_created_and_not_yet_awaited(vidu: ViduC
     ]
 
 
-async def test_clients_may_share_a_limiter(vidu_sim: Simulator) -> None:
+async def test_clients_may_share_a_limiter(sim: Simulator) -> None:
     """Two clients of one account, one bound."""
     limiter = Limiter(Limits(submissions=2))
-    async with vidu_sim.client(limits=limiter) as first, vidu_sim.client(limits=limiter) as second:
+    async with sim.client(limits=limiter) as first, sim.client(limits=limiter) as second:
         handles = await asyncio.gather(*(vidu.submit(REQUEST) for vidu in [first, second] * 5))
     assert len(handles) == 10
 
 
-async def test_a_session_of_your_own_serves_the_questions_and_stays_open(vidu_sim: Simulator) -> None:
+async def test_a_session_of_your_own_serves_the_questions_and_stays_open(sim: Simulator) -> None:
     """Creations still go over connections of their own; what was given is not closed."""
     headers: list[bool] = []
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as session:
@@ -302,19 +287,19 @@ async def test_a_session_of_your_own_serves_the_questions_and_stays_open(vidu_si
         async def look(method: str, _: str, sent: Any, __: bytes) -> None:
             headers.append(("X-Mine" in sent or "x-mine" in sent) == (method == "GET"))
 
-        vidu_sim.intercept = look
-        async with vidu_sim.client(session=session) as vidu:
+        sim.intercept = look
+        async with sim.client(session=session) as vidu:
             assert (await vidu.run(REQUEST)).has_result
         assert not session.closed
         assert headers
         assert all(headers)
 
 
-async def test_an_already_closed_session_is_a_clear_error(vidu_sim: Simulator) -> None:
+async def test_an_already_closed_session_is_a_clear_error(sim: Simulator) -> None:
     """Not an hour of failing looks."""
     async with aiohttp.ClientSession() as session:
         pass
-    async with vidu_sim.client(session=session) as vidu:
+    async with sim.client(session=session) as vidu:
         with pytest.raises(ConfigError, match="session"):
             await vidu.credits()
 
@@ -337,9 +322,9 @@ async def test_a_second_running_loop_is_refused(vidu: ViduClient) -> None:
     assert "another running event loop" in str(errors[0])
 
 
-async def test_a_closed_client_is_closed_for_good(vidu_sim: Simulator) -> None:
+async def test_a_closed_client_is_closed_for_good(sim: Simulator) -> None:
     """Closing twice is harmless, using it afterwards an error."""
-    vidu = vidu_sim.client()
+    vidu = sim.client()
     await vidu.credits()
     await vidu.aclose()
     await vidu.aclose()
@@ -398,9 +383,9 @@ def test_a_client_is_not_pickled() -> None:
         pickle.dumps(ViduClient("test-key"))
 
 
-async def test_clients_work_beside_each_other_in_one_loop(vidu_sim: Simulator) -> None:
+async def test_clients_work_beside_each_other_in_one_loop(sim: Simulator) -> None:
     """Each with its own connections."""
-    async with vidu_sim.client() as first, vidu_sim.client() as second:
+    async with sim.client() as first, sim.client() as second:
         await asyncio.gather(first.run(REQUEST), second.run(REQUEST))
         await first.aclose()
         await second.run(REQUEST)

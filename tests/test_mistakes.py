@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,6 @@ from vidu_async.testing import Simulator
 
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(64)
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulator]:
-    """A running simulator."""
-    async with Simulator() as running:
-        yield running
-
-
-@pytest.fixture
-async def vidu(sim: Simulator) -> AsyncIterator[ViduClient]:
-    """A client of it."""
-    async with sim.client() as client:
-        yield client
 
 
 @pytest.mark.parametrize(
