@@ -16,11 +16,20 @@ from vidu_async.testing import Simulator
 JOBS, RESULTS = Path(__file__).with_name("jobs.jsonl"), Path("results")
 
 
+def token_of(vidu: ViduClient, key: str | None) -> Path:
+    return RESULTS / f".{key}@{vidu.gateway.base_url.rpartition('/')[2]}"
+
+
+def keep_tokens(vidu: ViduClient) -> None:
+    for handle in vidu.unfinished():
+        token_of(vidu, handle.key).write_text(handle.token)
+
+
 async def work(vidu: ViduClient, key: str, endpoint: str, fields: dict[str, Any]) -> None:
     if found := next(RESULTS.glob(f"{key}.*"), None):
         print(f"{key:<10} there      {found}, nothing is paid again")
         return
-    token = RESULTS / f".{key}@{vidu.gateway.base_url.rpartition('/')[2]}"
+    token = token_of(vidu, key)
     if token.exists():
         handle = vidu.attach(token.read_text())
     else:
@@ -41,7 +50,9 @@ async def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     async with AsyncExitStack() as stack:
         simulator = None if "--live" in sys.argv else await stack.enter_async_context(Simulator(time_scale=10))
-        vidu = await stack.enter_async_context(simulator.client() if simulator else ViduClient())
+        vidu = simulator.client() if simulator else ViduClient()
+        stack.callback(keep_tokens, vidu)  # called last: what was on its way at a Ctrl-C has its answer by then
+        await stack.enter_async_context(vidu)
         ends = await asyncio.gather(*(work(vidu, *row) for row in named), return_exceptions=True)
     failed = {row[0]: end for row, end in zip(named, ends, strict=True) if end is not None}
     for key, error in failed.items():
