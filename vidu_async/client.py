@@ -110,6 +110,7 @@ class ViduClient:
         )
         self._outbox = Outbox(self._journal)
         self._bound: Transport | None = None
+        self._lacking: set[str] = set()
 
     @property
     def gateway(self) -> Gateway:
@@ -193,6 +194,7 @@ class ViduClient:
         It is sent and fails like `submit`.
         """
         self._bind_to_pay()
+        self._require("subjects", "store subjects")
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         transport = self._bind_to_pay()  # again, as in `submit`
@@ -325,12 +327,12 @@ class ViduClient:
 
     async def credits(self) -> Credits:
         """Ask what the account has left."""
-        return await self._supported("", calls.account(self._gateway), "tell credits")
+        return await self._supported("credits", calls.account(self._gateway), "tell credits")
 
     async def subjects(self, *, ownership: str = "private") -> AsyncIterator[Subject]:
         """Iterate over the stored subjects, your own (`private`) or everybody's (`system`)."""
         ask = partial(calls.list_subjects, self._gateway, ownership=ownership)
-        async for page in self._pages("", "store subjects", ask):
+        async for page in self._pages("subjects", "store subjects", ask):
             for subject in page.subjects:
                 yield subject
 
@@ -347,15 +349,22 @@ class ViduClient:
 
     async def _supported(self, ability: str, call: calls.Call[T], what: str) -> T:
         """Ask what not every gateway can answer. Only a plain 404 or 405 shows that the endpoint does not exist."""
-        if ability and getattr(self._gateway, ability) is False:
-            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}")
+        self._require(ability, what)
         try:
             return await self._bind().fetch(call)
         except APIError as error:
             if error.status not in {404, 405} or error.reason in {"TaskNotFound", "CreationNotFound"}:
                 raise
+            # Remembered, unless it may be about one task only, or is some portal's page.
+            if error.readable and (error.status == 405 or ability != "cancels"):  # noqa: PLR2004 - Method Not Allowed
+                self._lacking.add(ability)
             status = error.status
         raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: it answered {status}")
+
+    def _require(self, ability: str, what: str) -> None:
+        """Refuse what this gateway is known not to do."""
+        if getattr(self._gateway, ability) is False or ability in self._lacking:
+            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}")
 
     # Fetching results
 

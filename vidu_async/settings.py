@@ -40,8 +40,8 @@ class ApiKey:
         self.__text = text
 
     def header(self, gateway: Gateway) -> dict[str, str]:
-        """Return the Authorization header as this gateway wants it."""
-        return {"Authorization": f"{gateway.auth_scheme} {self.__text}".strip()}
+        """Return the header that carries the key, as this gateway wants it."""
+        return {gateway.auth_header: f"{gateway.auth_scheme} {self.__text}".strip()}
 
     def __repr__(self) -> str:
         return "ApiKey(***)"
@@ -55,7 +55,7 @@ def fault_of(key: str) -> str | None:
     if not isinstance(key, str) or not key:
         return "no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY"
     if key.lower().startswith(("bearer ", "token ")):
-        return "the API key must be the key alone; the word before it is Gateway(auth_scheme=)"
+        return "the API key (VIDU_API_KEY) must be the key alone; the word before it is Gateway(auth_scheme=)"
     if not key.isascii() or not key.isprintable() or " " in key:
         return "the API key (VIDU_API_KEY) contains a space, a line break or a character no key has"
     return None

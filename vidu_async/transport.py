@@ -101,7 +101,7 @@ class Transport:
                     call.method,
                     call.url,
                     params=call.params or None,
-                    headers={**headers, **self._key.header(self.gateway)},
+                    headers={**self.gateway.headers, **headers, **self._key.header(self.gateway)},
                     allow_redirects=False,
                     raise_for_status=False,
                     trace_request_ctx=flight,

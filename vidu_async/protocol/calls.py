@@ -39,14 +39,18 @@ class Call(Generic[T]):
 def create(gateway: Gateway, request: Request) -> Call[Task]:
     """Ask for a video or picture. This is the call that costs credits."""
     body = request.to_wire()
+    if body.get("model") in gateway.model_aliases:
+        body["model"] = gateway.model_aliases[body["model"]]
     if isinstance(request, ReferenceToVideo) and request.subjects:
-        body["subjects"] = [_referred(subject) for subject in body["subjects"]]
+        body["subjects"] = [_referred(gateway, subject) for subject in body["subjects"]]
     return Call("POST", gateway.url(request.endpoint.strip("/")), wire.read_task, body)
 
 
-def _referred(subject: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the files of a stored subject: its `server_id` stands for them."""
-    return {name: item for name, item in subject.items() if "server_id" not in subject or name not in _FILES}
+def _referred(gateway: Gateway, subject: dict[str, Any]) -> dict[str, Any]:
+    """Name a subject by the gateway's key, and leave out a stored one's files: its `server_id` stands for them."""
+    left_out = _FILES if "server_id" in subject else frozenset[str]()
+    renamed = {"name": gateway.subject_key}
+    return {renamed.get(name, name): item for name, item in subject.items() if name not in left_out}
 
 
 _FILES = frozenset({"images", "videos"})

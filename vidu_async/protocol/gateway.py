@@ -6,6 +6,9 @@ A `Gateway` holds everything that differs between them, as a frozen value. It kn
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 from attrs import evolve, field, frozen
@@ -50,21 +53,76 @@ def _rooted(value: str) -> str:
     return f"/{path}" if path else ""
 
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"})
+"""Headers that the promise about a paid call depends on."""
+
+
+def _header_name(_: object, attribute: Any, name: object) -> None:  # noqa: ANN401 - attrs' own generic
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
+        raise ConfigError(f"{attribute.name}: {name!r} is no header that can be set")
+
+
+def _copied(given: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"a mapping is needed, such as {{'X-Tenant': 'den'}}, not {given!r}")
+    return dict(given)
+
+
+def _headers(_: object, attribute: Any, given: object) -> None:  # noqa: ANN401 - attrs' own generic
+    for name, value in cast("dict[str, object]", given).items():
+        _header_name(None, attribute, name)
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise ConfigError(f"headers: the value of {name} must be one line of ASCII text")
+
+
+def _one_of(*words: str) -> Any:  # noqa: ANN401 - as attrs types a validator
+    def check(_: object, attribute: Any, value: object) -> None:  # noqa: ANN401 - attrs' own generic
+        if value not in words:
+            raise ConfigError(f"{attribute.name} must be {' or '.join(map(repr, words))}, not {value!r}")
+
+    return check
+
+
+def _models(value: object) -> frozenset[str]:
+    if isinstance(value, str):
+        raise ConfigError(f"models takes a collection: models={{{value!r}}}")
+    return frozenset(value)  # type: ignore[call-overload,no-any-return]
+
+
 @frozen(kw_only=True)
 class Gateway:
     """One place that answers Vidu's API, and its ways.
 
-    `lists` and `cancels` say whether it can list and cancel tasks; None (the default) means: find out by asking.
-    Plain http is refused except on this machine, since the key would travel readable; `allow_insecure` permits it.
+    `lists`, `cancels`, `credits` and `subjects` say which endpoints it has; None (the default) means: find out by
+    asking. Plain http is refused except on this machine, since the key would travel readable; `allow_insecure` permits
+    it.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+
     """
 
     base_url: str = field(converter=_base_url)
+    """`scheme://host[:port][/prefix]`, without the API root."""
     api_root: str = field(default="/ent/v2", converter=_rooted)
+    auth_header: str = field(default="Authorization", validator=_header_name)
     auth_scheme: str = "Bearer"
-    """The word before the key in the Authorization header; "" sends the key alone."""
+    """The word before the key in that header; "" sends the key alone."""
+    headers: Mapping[str, str] = field(factory=dict, converter=_copied, validator=_headers, hash=False, repr=False)
+    """Sent with every request to this gateway, beside the key."""
     query_path: str = "tasks/{id}/creations"
+    """Where a task is asked about: below the API root or, with a leading /, below `base_url`. May hold a query."""
     lists: bool | None = None
     cancels: bool | None = None
+    credits: bool | None = None
+    subjects: bool | None = None
+    models: frozenset[str] = field(default=frozenset(), converter=_models)
+    """The models it offers, if it says so: `ViduClient.submit` warns of others."""
+    model_aliases: Mapping[str, str] = field(factory=dict, converter=_copied, hash=False)
+    """Its own names of models, by Vidu's."""
+    subject_key: str = field(default="name", validator=_one_of("name", "id"))
+    """The wire's word for a subject's name: `id` on older gateways."""
     allow_insecure: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -78,6 +136,8 @@ class Gateway:
             )
         if "{id}" not in self.query_path:
             raise ConfigError(f"query_path {self.query_path!r} must contain {{id}}")
+        if self.auth_header.lower() in {name.lower() for name in self.headers}:
+            raise ConfigError(f"headers must not hold {self.auth_header}, which carries the key; pass that as api_key")
 
     @classmethod
     def kkiai(cls) -> Gateway:
@@ -96,16 +156,17 @@ class Gateway:
 
     @classmethod
     def at(cls, base_url: str) -> Gateway:
-        """Return the preset of this host, else a `Bearer` gateway there."""
+        """Return the documented gateway of this host, at this URL; else a `Bearer` gateway there."""
         wanted = cls(base_url=base_url)
-        for preset in (cls.kkiai(), cls.vidu(), cls.vidu_cn()):
-            if _origin(preset.base_url) == _origin(wanted.base_url):
-                return evolve(preset, base_url=wanted.base_url)
+        for known in DOCUMENTED.values():
+            if _origin(known.base_url) == _origin(wanted.base_url):
+                is_bare = not urlsplit(wanted.base_url).path
+                return known if is_bare else evolve(known, base_url=wanted.base_url)
         return wanted
 
     def url(self, path: str) -> str:
-        """Return the full URL of a path below the API root."""
-        return f"{self.base_url}{self.api_root}/{path}"
+        """Return the full URL of a path below the API root; a path with a leading / is below `base_url`."""
+        return f"{self.base_url}{path}" if path.startswith("/") else f"{self.base_url}{self.api_root}/{path}"
 
     def task_path(self, task_id: str, template: str = "") -> str:
         """Return the path of a task; whatever an id contains stays one path segment."""
@@ -116,3 +177,29 @@ class Gateway:
         if segment in {"", ".", ".."}:
             raise ConfigError(f"{task_id!r} is no task id")
         return (template or self.query_path).replace("{id}", segment)
+
+
+# What pages of gateways say of themselves, none of it tried. By host and in the order of the README's table.
+DOCUMENTED: Mapping[str, Gateway] = {
+    "kkiai": Gateway.kkiai(),  # https://www.kkiai.com
+    "Vidu": Gateway.vidu(),  # https://platform.vidu.com/docs/introduction
+    "Vidu, mainland China": Gateway.vidu_cn(),  # https://platform.vidu.cn/docs/introduction
+    "anyapi": Gateway(base_url="https://www.anyapi.vip"),  # https://docs.anyapi.vip
+    "aiid": Gateway(base_url="https://api.aiid.edu.kg", models={"viduq3-turbo"}),  # https://docs.aiid.edu.kg
+    "deyunai": Gateway(base_url="https://api.deyunai.com"),
+    # https://docs.powertokens.ai, which also has GET /vidu/v1/videos/{id}
+    "powertokens": Gateway(base_url="https://api.powertokens.ai/vidu", query_path="tasks/{id}"),
+    "octopusx": Gateway(base_url="https://octopusx.ai/vidu"),  # https://docs.octopusx.ai
+    "deepwl": Gateway(base_url="https://zx1.deepwl.net/vidu", query_path="task/{id}/creations"),  # docs.deepwl.cn
+    "kapon": Gateway(base_url="https://models.kapon.cloud/vidu", cancels=True),  # https://docs.rivus.cn
+    "hingnet": Gateway(base_url="https://models.hingnet.com.cn/vidu", cancels=True),  # https://docs.hingnet.com.cn
+    "302.ai": Gateway(base_url="https://api.302.ai/vidu"),  # https://doc.302.ai
+    "novapai": Gateway(base_url="https://api.novapai.ai/router/v1/vidu"),  # https://novapai.ai
+    "gpt.ge": Gateway(base_url="https://api.gpt.ge", query_path="task/{id}"),  # https://gpt.morphogen.top
+    "Comfy": Gateway(base_url="https://api.comfy.org/proxy/vidu", api_root=""),  # https://docs.comfy.org
+    "Baidu Qianfan": Gateway(  # https://cloud.baidu.com/doc/qianfan
+        base_url="https://qianfan.baidubce.com/beta/video/generations/vidu",
+        api_root="/v2",
+        query_path="creations?task_id={id}",
+    ),
+}
