@@ -25,7 +25,7 @@ from vidu_async import (
     ViduError,
 )
 from vidu_async.protocol import calls
-from vidu_async.protocol.wire import Answer
+from vidu_async.protocol.answers import Answer
 
 GATEWAY = Gateway.vidu()
 ROOT = "https://api.vidu.com/ent/v2"

@@ -18,6 +18,7 @@ import faulty
 import pytest
 
 from vidu_async import (
+    APIError,
     ConfigError,
     Creation,
     DownloadError,
@@ -26,7 +27,6 @@ from vidu_async import (
     Limits,
     NotFoundError,
     Polling,
-    ProtocolError,
     RateLimitError,
     RawRequest,
     SubmissionUnknownError,
@@ -37,7 +37,8 @@ from vidu_async import (
     ValidationError,
     ViduClient,
 )
-from vidu_async.protocol.wire import Answer, read_task, without_inlined_files
+from vidu_async.protocol.answers import Answer
+from vidu_async.protocol.wire import read_task, without_inlined_files
 from vidu_async.testing import Reply, Simulator, run_in_thread, run_virtual
 
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
@@ -675,5 +676,5 @@ def test_an_error_in_a_success_is_told_from_a_task(body: dict[str, Any], is_task
     if is_task:
         assert read_task(answer).id == "911"
     else:
-        with pytest.raises(ProtocolError):
+        with pytest.raises(APIError):
             read_task(answer)

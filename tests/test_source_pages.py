@@ -32,7 +32,8 @@ from vidu_async import (
 )
 from vidu_async.media import encoded, resolved
 from vidu_async.protocol import calls
-from vidu_async.protocol.wire import Answer, read_task
+from vidu_async.protocol.answers import Answer
+from vidu_async.protocol.wire import read_task
 
 CLASSES = {kind.endpoint: kind for kind in (ImageToVideo, StartEndToVideo, ReferenceToImage, ReferenceToVideo)}
 

@@ -348,15 +348,15 @@ class ViduClient:
             seen.add(token)
 
     async def _supported(self, ability: str, call: calls.Call[T], what: str) -> T:
-        """Ask what not every gateway can answer. Only a plain 404 or 405 shows that the endpoint does not exist."""
+        """Ask what not every gateway can answer. Only a plain 404, 405 or 501 shows that there is no such endpoint."""
         self._require(ability, what)
         try:
             return await self._bind().fetch(call)
         except APIError as error:
-            if error.status not in {404, 405} or error.reason in {"TaskNotFound", "CreationNotFound"}:
+            if error.status not in {404, 405, 501} or error.reason in {"TaskNotFound", "CreationNotFound"}:
                 raise
             # Remembered, unless it may be about one task only, or is some portal's page.
-            if error.readable and (error.status == 405 or ability != "cancels"):  # noqa: PLR2004 - Method Not Allowed
+            if error.readable and (error.status != 404 or ability != "cancels"):  # noqa: PLR2004 - Not Found
                 self._lacking.add(ability)
             status = error.status
         raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: it answered {status}")

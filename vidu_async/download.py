@@ -26,7 +26,7 @@ from vidu_async.protocol.models import Creation, Task
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from vidu_async.protocol.wire import Answer
+    from vidu_async.protocol.answers import Answer
     from vidu_async.transport import Transport
 
 T = TypeVar("T")

@@ -18,6 +18,7 @@ from attrs import define, field
 from vidu_async import media
 from vidu_async.journal import MemoryJournal, Row, RowState
 from vidu_async.protocol.errors import (
+    APIError,
     ConfigError,
     ConnectError,
     Paid,
@@ -27,7 +28,7 @@ from vidu_async.protocol.errors import (
     TLSError,
     ViduError,
 )
-from vidu_async.protocol.wire import Answer, error_from
+from vidu_async.protocol.refusals import error_from
 from vidu_async.retry import waits
 from vidu_async.transport import Flight
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vidu_async.limiter import Limiter, Permit
+    from vidu_async.protocol.answers import Answer
     from vidu_async.protocol.calls import Call
     from vidu_async.transport import Transport
 
@@ -48,6 +50,7 @@ _REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 413, 414, 415, 422, 429})
 """Statuses by which nothing was created. Not 408, 409 and 499: they may be the echo of a creation."""
 _PLAIN_REFUSALS = frozenset({404, 405, 413, 414, 415})
 """Those that say so even where their body is some proxy's page: nobody there takes such a request."""
+_THROTTLED = 429
 _IN_PROCESS = "OperationInProcess"
 """A 400 that may speak of this very request. https://platform.vidu.com/docs/error-code."""
 _ATTEMPTS = 4
@@ -75,13 +78,18 @@ def judge(call: Call[T], answer: Answer, key: str) -> T:
         SubmissionUnknownError: something may have been.
 
     """
+    evidence = ""
     if answer.is_ok:
-        return _accepted(call, answer, key)
+        try:
+            return call.read(answer)
+        except APIError:
+            pass  # a refusal with the status of a success is judged like any other
+        except Exception as failure:  # noqa: BLE001 - whatever reading stumbles over, the task may exist and be paid
+            evidence = f"answer {answer.status} without a task: {getattr(failure, 'said', failure)}"
+    if evidence:
+        raise _unknown(key, evidence)
     error = error_from(answer, call.body)
-    is_refusal = answer.status in _REFUSALS and (
-        error.readable or not answer.body.strip() or answer.status in _PLAIN_REFUSALS
-    )
-    if is_throttle(error) or (is_refusal and error.reason != _IN_PROCESS):
+    if is_throttle(error) or _is_refusal(error, answer):
         raise _noted(error, "no", key)
     if 300 <= answer.status < 400:  # noqa: PLR2004 - the range is the definition
         target = answer.headers.get("location", "nowhere").partition("?")[0]
@@ -90,12 +98,10 @@ def judge(call: Call[T], answer: Answer, key: str) -> T:
     raise _unknown(key, f"answer {error.said}")
 
 
-def _accepted(call: Call[T], answer: Answer, key: str) -> T:
-    try:
-        return call.read(answer)
-    except Exception as error:  # noqa: BLE001 - whatever reading stumbles over, the task may exist and be paid
-        evidence = f"answer {answer.status} without a task: {getattr(error, 'said', error)}"
-    raise _unknown(key, evidence)
+def _is_refusal(error: APIError, answer: Answer) -> bool:
+    """Whether nothing was created: every status says so that the answer has or repeats, in words of the API."""
+    is_said = error.readable or not answer.body.strip() or answer.status in _PLAIN_REFUSALS
+    return is_said and _REFUSALS.issuperset(error.statuses) and error.reason != _IN_PROCESS
 
 
 def _unknown(key: str, evidence: str, when: str = "was sent") -> SubmissionUnknownError:
@@ -105,9 +111,10 @@ def _unknown(key: str, evidence: str, when: str = "was sent") -> SubmissionUnkno
 
 def is_throttle(error: ViduError) -> bool:
     """Whether the server refused at the door and would take the same request later."""
-    return isinstance(error, RateLimitError) and (
-        error.status == 429 or (error.status == 503 and error.reason == "SystemThrottling")  # noqa: PLR2004
-    )
+    if not isinstance(error, RateLimitError):
+        return False
+    is_told = _THROTTLED in error.statuses and _REFUSALS.issuperset(error.statuses)
+    return error.status == _THROTTLED or is_told or (error.status == 503 and error.reason == "SystemThrottling")  # noqa: PLR2004
 
 
 @define(eq=False)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.errors import (
     ConfigError,
     ConnectError,
@@ -30,7 +31,6 @@ from vidu_async.protocol.errors import (
     TransportError,
     ViduError,
 )
-from vidu_async.protocol.wire import Answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -28,6 +28,7 @@ from vidu_async.protocol.errors import (
     NotFoundError,
     ProtocolError,
     RateLimitError,
+    ServerError,
     ViduError,
 )
 from vidu_async.protocol.models import TaskState
@@ -195,8 +196,10 @@ class Watcher:
         if is_empty and not was_over and watch.empty_looks < _EMPTY_LOOKS:
             watch.empty_looks += 1  # the files may come a moment later
             return
+        if task.unread and (watch.task is None or watch.task.unread != task.unread):
+            _log.warning("task %s answers %s as nothing of its kind: see task.raw", task.id, ", ".join(task.unread))
         is_news = watch.learn(task)
-        if is_news and task.state is TaskState.UNKNOWN:
+        if is_news and task.state is TaskState.UNKNOWN and task.state_text:
             _log.warning("task %s is in a state unknown here, %r: waiting goes on", task.id, task.state_text)
         if watch.is_over and not was_over:
             self._on_finished(watch.task_id)
@@ -349,7 +352,7 @@ class Watcher:
             return True
         if not isinstance(error, APIError) or not error.readable or error.status not in _FINAL:
             return False
-        if isinstance(error, RateLimitError) or error.reason == "OperationInProcess":
+        if isinstance(error, (RateLimitError, ServerError)) or error.reason == "OperationInProcess":
             return False
         is_lag = isinstance(error, NotFoundError) and watch.vouched is not None and now - watch.vouched < _LAG
         return not is_lag

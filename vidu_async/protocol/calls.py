@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import evolve, field, frozen
 
 from vidu_async.protocol import wire
+from vidu_async.protocol.answers import Answer
+from vidu_async.protocol.dialects import identity_of
 from vidu_async.protocol.models import Credits, Task
 from vidu_async.protocol.requests import ReferenceToVideo, Subject
+from vidu_async.protocol.values import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,7 +34,7 @@ class Call(Generic[T]):
 
     method: str
     url: str
-    read: Callable[[wire.Answer], T] = field(repr=False)
+    read: Callable[[Answer], T] = field(repr=False)
     body: dict[str, Any] | None = field(default=None, repr=False)
     params: tuple[tuple[str, str], ...] = ()
 
@@ -102,7 +105,7 @@ def account(gateway: Gateway) -> Call[Credits]:
 def create_subject(gateway: Gateway, subject: Subject) -> Call[Subject]:
     """Store a subject, for 5 credits. https://platform.vidu.com/docs/reference-to-video."""
 
-    def read(answer: wire.Answer) -> Subject:
+    def read(answer: Answer) -> Subject:
         return evolve(subject, server_id=wire.read_id(answer))
 
     return Call("POST", gateway.url("subjects"), read, subject.to_wire())
@@ -122,18 +125,18 @@ def list_subjects(gateway: Gateway, *, ownership: str = "private", token: str = 
     return Call("GET", gateway.url("subjects"), _read_subjects, params=params)
 
 
-def _read_subjects(answer: wire.Answer) -> SubjectPage:
+def _read_subjects(answer: Answer) -> SubjectPage:
     rows, token = wire.read_rows(answer, "subjects")
-    return SubjectPage(tuple(map(_subject_from, rows)), token)
+    return SubjectPage(tuple(_subject_from(row) for row in rows if identity_of([row])), token)
 
 
 def _subject_from(row: dict[str, Any]) -> Subject:
     """Read a stored subject, whose `id` is what requests call `server_id`."""
-    identity = wire.text(row.get("id")) or wire.text(row.get("task_id")) or ""
+    identity = identity_of([row])
     files: dict[str, Any] = {
         name: [link for link in row[name] if isinstance(link, str) and link][:most]
         for name, most in (("images", 3), ("videos", 1))
         if isinstance(row.get(name), list)
     }
-    name = (wire.text(row.get("name")) or "").replace("\0", "").strip() or identity
-    return Subject(name=name, server_id=identity, voice_id=wire.text(row.get("voice_id")), **files)
+    name = (text(row.get("name")) or "").replace("\0", "").strip() or identity
+    return Subject(name=name, server_id=identity, voice_id=text(row.get("voice_id")), **files)

@@ -36,7 +36,7 @@ All pickle. No error of aiohttp ever leaves the library, not even as a context: 
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,7 @@ class ViduError(Exception):
     """After a submission: whether credits were spent. None where no submission is concerned."""
     key: str | None = None
     """The key of the submission concerned, if any."""
-    advice: ClassVar[str] = ""
+    advice: str = ""
     """What to do next; ends the message. `said` is the message without it."""
 
     def __init__(self, message: str) -> None:
@@ -156,18 +156,30 @@ class APIError(ViduError):
     """
 
     advice = "Correct the request; https://platform.vidu.com/docs/error-code explains the reason."
+    is_upstream: bool = False
+    """Whether a gateway tells of its own supplier's refusal."""
 
     def __init__(
-        self, message: str = "", *, status: int, reason: str = "", trace_id: str = "", readable: bool = True
+        self,
+        message: str = "",
+        *,
+        status: int,
+        reason: str = "",
+        trace_id: str = "",
+        readable: bool = True,
+        advice: str = "",
     ) -> None:
         self.status = status
         self.reason = reason
         self.message = message
         self.trace_id = trace_id
         self.readable = readable
-        """False if the body was no JSON object, so that the refusal may be some proxy's on the way."""
+        """False if the body was no JSON, so that the refusal may be some proxy's on the way."""
+        self.statuses: tuple[int, ...] = (status,)
+        """Every status that speaks in the answer: its own, and those that its body repeats."""
+        self.advice = advice or type(self).advice
         said = ": ".join(part for part in (f"{status} {reason}".strip(), message) if part)
-        super().__init__(f"{said} (trace {trace_id})" if trace_id else said)
+        super().__init__(f"{said} (trace {trace_id})" if trace_id and trace_id not in message else said)
 
 
 class AuthenticationError(APIError):
@@ -224,7 +236,7 @@ class CancelRefusedError(APIError):
 
 
 class ServerError(APIError):
-    """5xx: the server failed."""
+    """5xx: the server failed, or a gateway whose own key its supplier refused (`is_upstream`)."""
 
     advice = "Try again later."
 

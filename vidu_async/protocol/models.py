@@ -125,6 +125,8 @@ class Task(_Shown):
     off_peak: bool | None = None
     state_text: str = field(default="", repr=False)
     """The state word exactly as answered; tells apart the states that read as UNKNOWN."""
+    unread: tuple[str, ...] = field(default=(), repr=False, eq=False)
+    """Fields that were answered, but as nothing of their kind (`credits` as "abc"): None here, and in `raw`."""
     body: bytes = field(default=b"{}", repr=False, eq=False)
     """The answer's JSON, with inlined files cut out."""
 
