@@ -172,7 +172,9 @@ _FINE = frozenset({"", "0", "ok", "success", "succeed", "succeeded", "error", "n
 _REASON_NAMES = ("reason", "errcodeext", "errcode", "errorcode", "failcode", "code")
 _MESSAGE_NAMES = ("message", "msg", "errmsg", "errormessage", "failreason", "detail", "description", "errordescription")
 _TRACE_NAMES = ("traceid", "requestid", "logid")
-_HOLDERS = ("error", "errors", "data", "response", "metadata", "details", "result", "body", "cause", "upstream")
+_HOLDERS = ("error", "errors", "details", "cause")
+_BOXES = ("data", "response", "metadata", "result", "body", "output", "upstream")
+"""Where the rest of an answer stands: a text in there is no message."""
 _TRACE_HEADERS = ("x-trace-id", "trace-id", "x-request-id", "x-oneapi-request-id", "request-id")
 _TRACE_IN_WORDS = re.compile(r"\b(?:trace|request)[ _-]?id\W{1,3}([\w-]{6,})", re.IGNORECASE)
 _ERRORS = range(400, 600)
@@ -255,6 +257,9 @@ def _dig_object(row: dict[str, Any], said: Said, depth: int) -> None:
     said.traces += [word for name in _TRACE_NAMES if (word := text(row.get(name)))][:1]
     for name in (*_MESSAGE_NAMES, *_HOLDERS):
         if row.get(name) is not None:
+            _dig(row[name], said, depth + 1)
+    for name in _BOXES:
+        if isinstance(row.get(name), (dict, list)):
             _dig(row[name], said, depth + 1)
 
 
