@@ -281,7 +281,8 @@ PLACES = {
     "kkiai": ("https://www.kkiai.com/ent/v2/img2video", "https://www.kkiai.com/ent/v2/tasks/7/creations"),
     "Vidu": ("https://api.vidu.com/ent/v2/img2video", "https://api.vidu.com/ent/v2/tasks/7/creations"),
     "Vidu, mainland China": ("https://api.vidu.cn/ent/v2/img2video", "https://api.vidu.cn/ent/v2/tasks/7/creations"),
-    "octopusx": ("https://octopusx.ai/vidu/ent/v2/img2video", "https://octopusx.ai/vidu/ent/v2/tasks/7/creations"),
+    "octopusx": ("https://octopusx.ai/vidu/ent/v2/img2video", "https://octopusx.ai/vidu/ent/v2/task/7/creations"),
+    "gpt.ge": ("https://api.gpt.ge/ent/v2/img2video", "https://api.gpt.ge/task/7"),
     "deepwl": ("https://zx1.deepwl.net/vidu/ent/v2/img2video", "https://zx1.deepwl.net/vidu/ent/v2/task/7/creations"),
     "novapai": (
         "https://api.novapai.ai/router/v1/vidu/ent/v2/img2video",

@@ -24,6 +24,7 @@ from vidu_async.protocol.errors import (
     TaskTimeoutError,
 )
 from vidu_async.protocol.models import Task, TaskState
+from vidu_async.protocol.refusals import advice_on
 from vidu_async.watcher import PATIENCE
 
 if TYPE_CHECKING:
@@ -229,7 +230,8 @@ def checked(task: Task) -> Task:
     why = ": ".join(part for part in (task.err_code, task.err_msg) if part) or "no reason given"
     if task.is_cancelled:
         raise TaskCancelledError(f"task {task.id} was cancelled, its credits are returned", task=task)
-    raise TaskFailedError(f"task {task.id} failed ({why})", task=task)
+    advice = advice_on(task.err_code)
+    raise TaskFailedError(f"task {task.id} failed ({why}) and is not charged", task=task, advice=advice)
 
 
 def timed_out(handle: TaskHandle, patience: float) -> TaskTimeoutError:

@@ -279,16 +279,17 @@ class LimiterFullError(ViduError):
 class TaskError(ViduError):
     """A task ended without a result; `task` is its last answer."""
 
-    def __init__(self, message: str, *, task: Task) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, task: Task, advice: str = "") -> None:
         self.task = task
+        self.advice = advice or type(self).advice
+        super().__init__(message)
 
 
 class TaskFailedError(TaskError):
     """Generation failed. Vidu charges nothing for it; `task.err_code` says why."""
 
     paid = "no"
-    advice = "Failed tasks are not charged; https://platform.vidu.com/docs/error-code explains the reason."
+    advice = "https://platform.vidu.com/docs/error-code explains the reason."
 
 
 class TaskCancelledError(TaskError):

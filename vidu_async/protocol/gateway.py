@@ -189,13 +189,13 @@ DOCUMENTED: Mapping[str, Gateway] = {
     "deyunai": Gateway(base_url="https://api.deyunai.com"),
     # https://docs.powertokens.ai, which also has GET /vidu/v1/videos/{id}
     "powertokens": Gateway(base_url="https://api.powertokens.ai/vidu", query_path="tasks/{id}"),
-    "octopusx": Gateway(base_url="https://octopusx.ai/vidu"),  # https://docs.octopusx.ai
+    "octopusx": Gateway(base_url="https://octopusx.ai/vidu", query_path="task/{id}/creations"),  # docs.octopusx.ai
     "deepwl": Gateway(base_url="https://zx1.deepwl.net/vidu", query_path="task/{id}/creations"),  # docs.deepwl.cn
     "kapon": Gateway(base_url="https://models.kapon.cloud/vidu", cancels=True),  # https://docs.rivus.cn
     "hingnet": Gateway(base_url="https://models.hingnet.com.cn/vidu", cancels=True),  # https://docs.hingnet.com.cn
     "302.ai": Gateway(base_url="https://api.302.ai/vidu"),  # https://doc.302.ai
     "novapai": Gateway(base_url="https://api.novapai.ai/router/v1/vidu"),  # https://novapai.ai
-    "gpt.ge": Gateway(base_url="https://api.gpt.ge", query_path="task/{id}"),  # https://gpt.morphogen.top
+    "gpt.ge": Gateway(base_url="https://api.gpt.ge", query_path="/task/{id}"),  # https://gpt.morphogen.top
     "Comfy": Gateway(base_url="https://api.comfy.org/proxy/vidu", api_root=""),  # https://docs.comfy.org
     "Baidu Qianfan": Gateway(  # https://cloud.baidu.com/doc/qianfan
         base_url="https://qianfan.baidubce.com/beta/video/generations/vidu",

@@ -116,6 +116,13 @@ REASONS: dict[str, Reason] = {
 }
 """Vidu's reasons; in failed tasks the same words are `err_code`. https://platform.vidu.com/docs/error-code"""
 
+
+def advice_on(word: str | None) -> str:
+    """Return what to do about a failed task's `err_code`, "" if nothing is known of it."""
+    known = REASONS.get(word or "")
+    return (known.advice or known.kind.advice) if known else ""
+
+
 GATEWAY_REASONS: dict[str, Reason] = {
     **_reasons(403, InsufficientCreditsError, "quota_not_enough", "insufficient_user_quota", "insufficient_quota"),
     **_reasons(401, AuthenticationError, "invalid_api_key"),
