@@ -51,6 +51,8 @@ SCRIPTS: dict[str, faulty.Script] = {
     "cut": faulty.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
     "a page": faulty.answer(200, b"<html>", Content_Type="text/html"),
     "a redirect": faulty.answer(302, b"", Location="https://elsewhere.invalid/"),
+    "a refusal that repeats the key": faulty.answer(401, f'{{"error": "{KEY} is wrong"}}'.encode()),
+    "a success that repeats the key": faulty.answer(200, f'{{"error": "Bearer {KEY} is wrong"}}'.encode()),
     "throttled": faulty.refuse(429, "QuotaExceeded", Retry_After="999"),
 }
 

@@ -31,6 +31,10 @@ class Timeouts:
     """Waiting through 429s before a submission fails with `RateLimitError`."""
 
 
+_LEAST_SECRET = 6
+"""Characters of a key below which hiding it would spoil the words around it."""
+
+
 class ApiKey:
     """The key, which shows itself nowhere but in the header it is made for."""
 
@@ -42,6 +46,11 @@ class ApiKey:
     def header(self, gateway: Gateway) -> dict[str, str]:
         """Return the header that carries the key, as this gateway wants it."""
         return {gateway.auth_header: f"{gateway.auth_scheme} {self.__text}".strip()}
+
+    def hidden_in(self, content: bytes) -> bytes:
+        """Return an answer without the key, which a server may repeat in the text of a refusal."""
+        key = self.__text.encode()
+        return content.replace(key, b"***") if len(key) >= _LEAST_SECRET else content
 
     def __repr__(self) -> str:
         return "ApiKey(***)"

@@ -109,7 +109,7 @@ class Transport:
                     **data,
                 ) as response:
                     cap = limit if response.ok else ERROR_LIMIT
-                    content = await _read(response, cap, whole=response.ok)
+                    content = self._key.hidden_in(await _read(response, cap, whole=response.ok))
                     return Answer(response.status, content, _named(response.headers), f"{call.method} {call.url}")
         except ViduError:
             raise
