@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
@@ -53,6 +53,8 @@ class Task:
     """One generation task, as the service knows it. Times are Unix seconds, None until they come."""
 
     id: str
+    number: int
+    """Grows from task to task, whatever the ids look like."""
     order: Order
     seed: int
     created_at: float
@@ -98,27 +100,38 @@ class StoredSubject:
     """A subject kept by the service, to be named in requests by its id."""
 
     id: str
+    number: int
     request: dict[str, Any]
+
+
+def _nobody(_task: Task) -> None:
+    return None
 
 
 @define(kw_only=True, eq=False)
 class Account:
-    """One organisation. `concurrency` tasks are processed at once, the others wait their turn."""
+    """One organisation. `concurrency` tasks are processed at once, the others wait their turn.
+
+    `new_id` makes the ids of tasks, which are numbers without it. `on_change` is told of each task at its creation
+    and at each change of its state, in the order in which they happen: whoever has to know of changes listens there.
+    """
 
     credits: int
     concurrency: int
     pace: Pace
     random: Random = field(repr=False)
     now: float
+    new_id: Callable[[], str] | None = field(default=None, repr=False)
+    on_change: Callable[[Task], None] = field(default=_nobody, repr=False)
     opened_at: float = field(init=False)
     tasks: dict[str, Task] = field(factory=dict, repr=False)
-    """By id, in the order of acceptance, which is also the order of the ids."""
+    """By id, in the order of acceptance."""
     subjects: dict[str, StoredSubject] = field(factory=dict, repr=False)
     ledger: list[Entry] = field(factory=list, repr=False)
     _created: OrderedDict[str, Task] = field(factory=OrderedDict, init=False, repr=False)
     _queueing: OrderedDict[str, Task] = field(factory=OrderedDict, init=False, repr=False)
-    _running: list[tuple[float, str, Task]] = field(factory=list, init=False, repr=False)
-    _last_id: int = field(init=False, repr=False)
+    _running: list[tuple[float, int, Task]] = field(factory=list, init=False, repr=False)
+    _last_number: int = field(init=False, repr=False)
 
     @opened_at.default
     def _opened_now(self) -> float:
@@ -127,7 +140,7 @@ class Account:
     def __attrs_post_init__(self) -> None:
         # Eighteen digits, above 2**53, another base in each run: an id kept from an earlier one is unknown.
         moment = int(self.now * 1_000_000) % 10**11
-        self._last_id = 9 * 10**17 + moment * 10**5 + self.random.randrange(10**5)
+        self._last_number = 9 * 10**17 + moment * 10**5 + self.random.randrange(10**5)
 
     @property
     def charged(self) -> int:
@@ -149,16 +162,22 @@ class Account:
         self.advance(now)
         self._check_server_ids(order.request)
         refuse_unless(order.price <= self.credits, "CreditInsufficient", "credits are not enough")
+        number = self._next_number()
         task = Task(
-            id=self._next_id(),
+            id=self.new_id() if self.new_id else str(number),
+            number=number,
             order=order,
             seed=order.request.get("seed") or self.random.randrange(1, 2**31),
             created_at=self.now,
             work=self.random.uniform(*self.pace.processing),
             credits=order.price,
         )
+        if task.id in self.tasks:
+            msg = f"new_id gave {task.id!r} a second time"
+            raise ValueError(msg)
         self.tasks[task.id] = self._created[task.id] = task
         self._book(-order.price, task.id, "task")
+        self.on_change(task)
         return task
 
     def find(self, task_id: str, now: float) -> Task:
@@ -183,7 +202,8 @@ class Account:
         """Take the price and keep a subject. Raises `Refusal` when there are too few credits."""
         self.advance(now)
         refuse_unless(self.credits >= SUBJECT_PRICE, "CreditInsufficient", "credits are not enough")
-        subject = StoredSubject(self._next_id(), body)
+        number = self._next_number()
+        subject = StoredSubject(str(number), number, body)
         self.subjects[subject.id] = subject
         self._book(-SUBJECT_PRICE, subject.id, "subject")
         return subject
@@ -211,34 +231,41 @@ class Account:
         """Make the one change that is due now: into the queue before out of it, slots freed before taken."""
         if self._created and _first(self._created).created_at + self.pace.created <= self.now:
             _, task = self._created.popitem(last=False)
-            task.state = "queueing"
             self._queueing[task.id] = task
+            self._enter(task, "queueing")
         elif self._running and self._running[0][0] <= self.now:
             self._finish(heapq.heappop(self._running)[2])
         else:
             _, task = self._queueing.popitem(last=False)
-            task.state, task.started_at = "processing", self.now
-            heapq.heappush(self._running, (self.now + task.work, task.id, task))
+            task.started_at = self.now
+            heapq.heappush(self._running, (self.now + task.work, task.number, task))
+            self._enter(task, "processing")
 
     def _finish(self, task: Task) -> None:
         if task.doom:
             self._fail(task, task.doom)
         else:
-            task.state, task.finished_at = "success", self.now
+            task.finished_at = self.now
+            self._enter(task, "success")
 
     def _fail(self, task: Task, err_code: str) -> None:
         """Failed and cancelled generations cost nothing."""
-        task.state, task.err_code, task.finished_at = "failed", err_code, self.now
+        task.err_code, task.finished_at = err_code, self.now
         self._book(task.credits, task.id, "refund")
         task.credits = 0
+        self._enter(task, "failed")
+
+    def _enter(self, task: Task, state: str) -> None:
+        task.state = state
+        self.on_change(task)
 
     def _book(self, amount: int, subject: str, reason: str) -> None:
         self.credits += amount
         self.ledger.append(Entry(self.now, amount, subject, reason))
 
-    def _next_id(self) -> str:
-        self._last_id += self.random.randrange(1, _ID_STEP)
-        return str(self._last_id)
+    def _next_number(self) -> int:
+        self._last_number += self.random.randrange(1, _ID_STEP)
+        return self._last_number
 
     def _check_server_ids(self, request: Mapping[str, Any]) -> None:
         for number, subject in enumerate(request.get("subjects", ())):

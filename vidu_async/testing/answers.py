@@ -6,6 +6,7 @@ Exactly the fields that recorded answers have, which is not always what a page's
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from vidu_async.testing import timestamps
 from vidu_async.testing.account import SUBJECT_PRICE, Account, StoredSubject, Task
@@ -113,8 +114,8 @@ def row(task: Task, links: Links, now: float) -> dict[str, Any]:
 def _creations(task: Task, links: Links, now: float) -> list[dict[str, Any]]:
     if task.state != "success":
         return []
-    root = f"/results/{task.id}"
-    creation: dict[str, Any] = {"id": str(int(task.id) + 1)}
+    root = f"/results/{quote(task.id, safe='')}"
+    creation: dict[str, Any] = {"id": str(task.number + 1)}
     creation["url"] = links.sign(f"{root}/{_name(task)}", now)
     creation["cover_url"] = links.sign(f"{root}/cover.png", now, COVER_LIFE)
     marked = links.sign(f"{root}/watermarked.mp4", now) if task.request.get("watermark") else ""

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from attrs import field, frozen
 
@@ -40,25 +40,27 @@ class LinkRefused(Exception):  # noqa: N818 - it is an answer, not a fault of th
 
 @frozen
 class Links:
-    """Signs and checks links below `base_url`."""
+    """Signs and checks links below `base_url`. No link lives longer than `longest`, in seconds."""
 
     base_url: str
     _secret: bytes = field(repr=False)
+    longest: int = RESULT_LIFE
 
     def sign(self, path: str, now: float, life: int = RESULT_LIFE) -> str:
-        """Return the link to GET `path` that works for `life` seconds from `now` (Unix seconds)."""
+        """Return the link to GET `path`, quoted already, that works for `life` seconds from `now` (Unix seconds)."""
+        life = min(life, self.longest)
         date = datetime.fromtimestamp(now, UTC).strftime(_DATE)
         query = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
             "X-Amz-Date": date,
             "X-Amz-Expires": str(life),
             "X-Amz-SignedHeaders": "host",
-            "X-Amz-Signature": self._signature("GET", path, date, str(life)),
+            "X-Amz-Signature": self._signature("GET", unquote(path), date, str(life)),
         }
         return f"{self.base_url}{path}?{urlencode(query)}"
 
     def check(self, method: str, path: str, query: Mapping[str, str], now: float) -> None:
-        """Raise `LinkRefused` unless the link is good at `now`."""
+        """Raise `LinkRefused` unless the link is good at `now`. `path` is not quoted: clients quote in many ways."""
         date, life = query.get("X-Amz-Date", ""), query.get("X-Amz-Expires", "")
         signature = self._signature(method, path, date, life)
         if not hmac.compare_digest(signature.encode(), query.get("X-Amz-Signature", "").encode()):

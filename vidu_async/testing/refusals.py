@@ -6,25 +6,55 @@ Every rule of the simulator refuses by raising `Refusal`; nothing else decides o
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 
-# https://platform.vidu.com/docs/error-code
-STATUS: Final = {
-    "BadRequest": 400,
-    "FieldLacking": 400,
-    "FieldInvalid": 400,
-    "FieldUnwanted": 400,
-    "FieldItemCountOutOfRange": 400,
-    "ImageFormatInvalid": 400,
-    "VideoFormatInvalid": 400,
-    "ModelUnavailable": 400,
-    "CreditInsufficient": 400,
-    "Unauthorized": 401,
-    "NotFound": 404,
-    "TaskNotFound": 404,
-    "MethodNotAllowed": 405,
-    "RequestEntityTooLarge": 413,
+# https://platform.vidu.com/docs/error-code; the last two are what HTTP itself asks for.
+_REASONS: Final[Mapping[int, tuple[str, ...]]] = {
+    400: (
+        "BadRequest",
+        "FieldLacking",
+        "FieldInvalid",
+        "FieldUnwanted",
+        "FieldItemCountOutOfRange",
+        "PageSizeOutOfRange",
+        "ImageFormatInvalid",
+        "ImageSizeInvalid",
+        "ImageDownloadFailure",
+        "VideoFormatInvalid",
+        "VideoDownloadFailure",
+        "ModelUnavailable",
+        "CreditInsufficient",
+        "OperationInProcess",
+        "UserCancelled",
+        "TaskPromptPolicyViolation",
+        "CreationPolicyViolation",
+        "AuditSubmitIllegal",
+        "AuditFailed",
+        "PhotoAuditNotPass",
+        "ImageCheckBodyJointsFailed",
+        "ImageCheckFaceFailed",
+        "ImageObjectsUndetected",
+        "FaceDetectFailure",
+        "FaceDetectNotPass",
+        "NoFaceDetected",
+        "MultiFaceDetected",
+    ),
+    401: ("Unauthorized",),
+    403: ("Forbidden",),
+    404: ("NotFound", "TaskNotFound", "CreationNotFound"),
+    409: ("Conflict",),
+    429: ("QuotaExceeded", "TooManyRequests", "SystemThrottling"),
+    499: ("Canceled",),
+    500: ("InternalServiceFailure", "Unknown"),
+    405: ("MethodNotAllowed",),
+    413: ("RequestEntityTooLarge",),
 }
+STATUS: Final = {reason: status for status, reasons in _REASONS.items() for reason in reasons}
+"""The HTTP status of each reason."""
+
+
+_SERVER_ERROR: Final = 500
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the simulator
@@ -51,6 +81,30 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the si
             "message": self.message,
             "metadata": {"trace_id": secrets.token_hex(16)},
         }
+
+
+class RelayRefusal(Refusal):
+    """A bare HTTP status: the refusal of a relay in front of Vidu, in the relay's own words."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("do_request_failed", f"upstream answered with status {status}")
+        self._status = status
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._status
+
+    def body(self) -> dict[str, Any]:
+        """Return the body of the relay's middleware below 500, and of its task relay from there on."""
+        if self._status >= _SERVER_ERROR:
+            return {"code": self.reason, "message": self.message, "data": None}
+        return relay_error(self.message, secrets.token_hex(16))
+
+
+def relay_error(message: str, request_id: str) -> dict[str, Any]:
+    """Return the error body of a relay's own middleware."""
+    return {"error": {"message": f"{message} (request id: {request_id})", "type": "new_api_error", "code": ""}}
 
 
 def refuse_unless(accepted: object, reason: str, message: str) -> None:

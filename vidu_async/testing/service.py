@@ -171,16 +171,16 @@ def _number(asked: Asked, names: tuple[str, ...], *, default: int, least: int = 
 
 
 def _is_number(text: str) -> bool:
-    # Longer than any id is no number of ours, and a very long one Python refuses to read.
+    # Longer than any task's is no number of ours, and a very long one Python refuses to read.
     return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def _page(found: Sequence[Row], size: int, number: int, token: str) -> tuple[Sequence[Row], str]:
     """Return one page and the token of the next, "" at the end.
 
-    A token is the last id shown: ids only grow, so what is created meanwhile shifts no page.
+    A token is the last number shown: numbers only grow, so what is created meanwhile shifts no page.
     """
     refuse_unless(not token or _is_number(token), "FieldInvalid", "page_token")
-    rest = [item for item in found if int(item.id) < int(token)] if token else found[number * size :]
+    rest = [item for item in found if item.number < int(token)] if token else found[number * size :]
     page = rest[:size]
-    return page, page[-1].id if len(rest) > size else ""
+    return page, str(page[-1].number) if len(rest) > size else ""
