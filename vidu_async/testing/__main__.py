@@ -7,10 +7,23 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from vidu_async.testing.account import Task
+from vidu_async.testing.dialects import DIALECTS
+from vidu_async.testing.faults import Faults
 from vidu_async.testing.simulator import Simulator
+from vidu_async.testing.throttle import Throttle
 
 _KEY = "sk-simulator"
 _LOOK_AGAIN = 0.2
+
+
+def _share(text: str) -> tuple[str, float]:
+    """Read `NAME=SHARE`."""
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must look like AuditFailed=0.1, not {text!r}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -18,12 +31,69 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m vidu_async.testing",
         description="Serve a simulated Vidu. A task takes a tenth of a second times the time scale.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8989, help="port, 0 for a free one (%(default)s)")
-    parser.add_argument("--time-scale", type=float, default=20.0, help="how slow (%(default)s)")
-    parser.add_argument("--concurrency", type=int, default=5, help="tasks processed at once (%(default)s)")
-    parser.add_argument("--credits", type=int, default=100_000, help="credits to start with (%(default)s)")
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    add("--port", type=int, default=8989, help="port, 0 for a free one (%(default)s)")
+    add("--time-scale", type=float, default=20.0, help="how slow (%(default)s)")
+    add("--concurrency", type=int, default=5, help="tasks processed at once (%(default)s)")
+    add("--credits", type=int, default=100_000, help="credits to start with (%(default)s)")
+    add("--seed", type=int, help="makes durations and faults repeatable")
+    add("--dialect", default="vidu", metavar="NAME", help=f"how answers are dressed: {', '.join(DIALECTS)}")
+    add("--no-lists", dest="lists", action="store_false", help="have no list of tasks")
+    add("--no-cancels", dest="cancels", action="store_false", help="have no way to cancel")
+    add("--list-lag", type=float, default=0.0, metavar="SECONDS", help="until a task is in the list")
+    add("--query-lag", type=float, default=0.0, metavar="SECONDS", help="until a task can be queried")
+    add("--link-life", type=int, metavar="SECONDS", help="until result links expire")
+    _add_faults(parser)
     return parser
+
+
+def _add_faults(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what goes wrong, shares being from 0 to 1").add_argument
+    add("--failure", type=_share, action="append", default=[], metavar="CODE=SHARE", help="failing tasks; repeatable")
+    add("--refusal", type=_share, action="append", default=[], metavar="REASON=SHARE", help="refusals; repeatable")
+    add("--drops-before", type=float, default=0.0, metavar="SHARE", help="connections closed before acting")
+    add("--drops-after", type=float, default=0.0, metavar="SHARE", help="connections closed after acting")
+    add("--cuts", type=float, default=0.0, metavar="SHARE", help="answers of which half arrives")
+    add("--slow", type=float, default=0.0, metavar="SECONDS", help="each answer takes")
+    add("--faults-on", default="creations", metavar="WHAT", help="creations (the default) or everything")
+    add("--rate", type=float, metavar="NUMBER", help="creations per second, 429 above")
+    add("--quota", type=int, metavar="NUMBER", help="unfinished tasks, 429 above")
+    add("--retry-after", type=float, metavar="SECONDS", help="the Retry-After of each 429")
+
+
+def _faults(options: argparse.Namespace) -> Faults:
+    return Faults(
+        failures=dict(options.failure),
+        # A number is an HTTP status.
+        refusals={int(name) if name.isdecimal() else name: share for name, share in options.refusal},
+        drops_before=options.drops_before,
+        drops_after=options.drops_after,
+        cuts=options.cuts,
+        slow=options.slow,
+        on=options.faults_on,
+    )
+
+
+def _simulator(options: argparse.Namespace) -> Simulator:
+    return Simulator(
+        api_key=_KEY,
+        host=options.host,
+        port=options.port,
+        time_scale=options.time_scale,
+        concurrency=options.concurrency,
+        credits=options.credits,
+        seed=options.seed,
+        dialect=options.dialect,
+        lists=options.lists,
+        cancels=options.cancels,
+        list_lag=options.list_lag,
+        query_lag=options.query_lag,
+        link_life=options.link_life,
+        faults=_faults(options),
+        throttle=Throttle(rate=options.rate, quota=options.quota, retry_after=options.retry_after),
+        on_change=_tell,
+    )
 
 
 def _say(line: str) -> None:
@@ -31,35 +101,21 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def _report(simulator: Simulator) -> None:
-    """Write a line for each task that comes and for each that ends."""
-    known: set[str] = set()
-    open_ids: list[str] = []
-    while True:
-        tasks = simulator.tasks
-        for task_id in [name for name in tasks if name not in known]:
-            known.add(task_id)
-            open_ids.append(task_id)
-            task = tasks[task_id]
-            _say(f"{task_id}  accepted  {task.endpoint} {task.model}, {task.order.price} credits")
-        for task in [tasks[name] for name in open_ids if tasks[name].is_terminal]:
-            open_ids.remove(task.id)
-            _say(f"{task.id}  {task.state}  {task.err_code or f'{task.credits} credits'}")
-        await asyncio.sleep(_LOOK_AGAIN)
+def _tell(task: Task) -> None:
+    """Write a line for a task that came or that ended."""
+    if task.state == "created":
+        _say(f"{task.id}  accepted  {task.endpoint} {task.model}, {task.order.price} credits")
+    elif task.is_terminal:
+        _say(f"{task.id}  {task.state}  {task.err_code or f'{task.credits} credits'}")
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    async with Simulator(
-        api_key=_KEY,
-        host=options.host,
-        port=options.port,
-        time_scale=options.time_scale,
-        concurrency=options.concurrency,
-        credits=options.credits,
-    ) as simulator:
+    async with _simulator(options) as simulator:
         _say(f"A simulated Vidu at {simulator.url}, with the key {_KEY}. Ctrl-C ends it.\n")
         _say(f"export VIDU_BASE_URL={simulator.url}\nexport VIDU_API_KEY={_KEY}\n")
-        await _report(simulator)
+        while True:
+            simulator.catch_up()
+            await asyncio.sleep(_LOOK_AGAIN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
-"""What a test may put in place of the service's own answer: `Reply`, `DROP`, `DROP_AFTER`.
+"""What may become of a request: `SERVE`, `CUT`, `DROP`, `DROP_AFTER`, a `Reply` or a `Refusal`.
 
-Values only; `server` acts on them.
+Values only; `server` acts on them. A test names them, or `faults` draws them by lot.
 """
 
 from __future__ import annotations
@@ -11,19 +11,36 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from vidu_async.testing.refusals import Refusal
+
+
+@frozen(kw_only=True)
+class Serve:
+    """The service's own answer, `delay` seconds after the service has acted.
+
+    With `cut=True` the answer breaks off: its headers are whole, half of the body comes, and the connection is closed.
+    """
+
+    delay: float = 0.0
+    cut: bool = False
+    after: bool = field(default=True, init=False)
+
 
 @frozen
 class Reply:
     """An answer in place of the service's.
 
     `body` is bytes, text, or anything JSON can hold. With `after=True` the service acts on the request first
-    and its own answer is thrown away: a creation is accepted, but the client is told this instead.
+    and its own answer is thrown away: a creation is accepted, but the client is told this instead. `delay` and `cut`
+    as in `Serve`.
     """
 
     status: int = 200
     body: Any = b""
     headers: Mapping[str, str] = field(factory=dict)
     after: bool = field(default=False, kw_only=True)
+    delay: float = field(default=0.0, kw_only=True)
+    cut: bool = field(default=False, kw_only=True)
 
     @property
     def content(self) -> bytes:
@@ -45,11 +62,16 @@ class Drop:
     after: bool = False
 
 
+SERVE: Final = Serve()
+"""Let the service answer."""
+CUT: Final = Serve(cut=True)
+"""Let the service act and answer, but only half of the answer arrives."""
 DROP: Final = Drop()
 """Close the connection; the service never saw the request."""
 DROP_AFTER: Final = Drop(after=True)
 """Let the service act on the request, then close the connection: the answer is lost."""
 
-Verdict = Reply | Drop | None
+Verdict = Serve | Reply | Drop | Refusal | None
+"""None is `SERVE`. A `Refusal` is answered in the words of the dialect."""
 Intercept = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Verdict]]
 """Called with method, path (without its query), headers (any case) and body of every request."""

@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlencode
 
 from attrs import field, frozen
 
+from vidu_async.testing import checks
+
 RESULT_LIFE: Final = 86_400
 """Seconds a video, or an image asked for, can be fetched."""
 COVER_LIFE: Final = 3_600
@@ -40,15 +42,15 @@ class LinkRefused(Exception):  # noqa: N818 - it is an answer, not a fault of th
 
 @frozen
 class Links:
-    """Signs and checks links below `base_url`. No link lives longer than `longest`, in seconds."""
+    """Signs and checks links below `base_url`. No link lives longer than `link_life` seconds."""
 
     base_url: str
     _secret: bytes = field(repr=False)
-    longest: int = RESULT_LIFE
+    link_life: int = field(default=RESULT_LIFE, validator=checks.whole)
 
     def sign(self, path: str, now: float, life: int = RESULT_LIFE) -> str:
         """Return the link to GET `path`, quoted already, that works for `life` seconds from `now` (Unix seconds)."""
-        life = min(life, self.longest)
+        life = min(life, self.link_life)
         date = datetime.fromtimestamp(now, UTC).strftime(_DATE)
         query = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",

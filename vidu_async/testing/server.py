@@ -5,20 +5,21 @@ Reads a whole request, asks, writes the answer. The only file here that imports 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from attrs import define, field
 
 from vidu_async.testing import answers
-from vidu_async.testing.intercept import Drop, Intercept, Reply
+from vidu_async.testing.intercept import SERVE, Drop, Intercept, Reply, Serve
 from vidu_async.testing.links import LinkRefused
 from vidu_async.testing.refusals import Refusal
-from vidu_async.testing.service import Asked, Handler, Service
+from vidu_async.testing.service import Asked, Route, Service
 
 _MOST_BYTES = 20 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.1
@@ -41,13 +42,16 @@ class Server:
     intercept: Callable[[], Intercept | None]
     """Looked up for every request, since a test may set another one at any time."""
     requests: Counter[str]
+    _creations: set[str] = field(factory=set, init=False)
+    """Method and path of each way to create."""
     _runner: web.AppRunner | None = field(default=None, init=False)
 
-    async def start(self, host: str, port: int, *, lists: bool, cancels: bool) -> str:
+    async def start(self, host: str, port: int) -> str:
         """Listen, and return the base URL."""
         app = web.Application(client_max_size=_MOST_BYTES, middlewares=[self._middleware()])
-        for method, path, handler in self.service.routes(lists=lists, cancels=cancels):
-            app.router.add_route(method, path, self._api(handler))
+        for route in self.service.routes():
+            app.router.add_route(route.method, route.path, self._api(route))
+            self._creations |= {f"{route.method} {route.path}"} if route.creates else set()
         # HEAD comes here too, to be refused: a link is signed for one method.
         app.router.add_get("/results/{id}/{name}", self._result)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
@@ -70,43 +74,57 @@ class Server:
         @web.middleware
         async def counted(request: web.Request, handler: WebHandler) -> web.StreamResponse:
             self.requests[f"{request.method} {_route(request)}"] += 1
-            try:
-                return await self._intercepted(request, handler)
-            except web.HTTPException as error:
-                refusal = Refusal(_REASONS.get(error.status, "BadRequest"), error.reason)
-                return web.json_response(refusal.body(), status=refusal.status)
+            return await self._spoken(self._answered(request, handler))
 
         return counted
 
-    async def _intercepted(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
-        intercept = self.intercept()
-        if intercept is None:
-            return await handler(request)
-        verdict = await intercept(request.method, request.path, request.headers, await request.read())
-        if verdict is None:
-            return await handler(request)
+    async def _answered(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
+        verdict = await self._verdict(request)
+        if isinstance(verdict, Refusal):
+            return self._refused(verdict)
+        response: web.StreamResponse = web.Response()
         if verdict.after:
-            with suppress(web.HTTPException):
-                await handler(request)
-        return _played(request, verdict)
+            response = await self._spoken(handler(request))
+        if isinstance(verdict, Drop):
+            # What is returned then has nowhere to go, and aiohttp lets it.
+            return _hung_up(request, response)
+        if isinstance(verdict, Reply):
+            response = _reply(verdict)
+        await asyncio.sleep(verdict.delay)
+        return await _cut(request, response) if verdict.cut else response
 
-    def _api(self, handler: Handler) -> WebHandler:
+    async def _verdict(self, request: web.Request) -> Serve | Reply | Drop | Refusal:
+        """Ask the test first, then draw a lot."""
+        intercept = self.intercept()
+        if intercept is not None:
+            verdict = await intercept(request.method, request.path, request.headers, await request.read())
+            if verdict is not None:
+                return verdict
+        chance = self.service.chance
+        is_creation = f"{request.method} {_route(request)}" in self._creations
+        return chance.outcome() if is_creation or chance.faults.on == "everything" else SERVE
+
+    async def _spoken(self, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        """Return an answer, also where it is a refusal."""
+        try:
+            return await answer
+        except Refusal as refusal:
+            return self._refused(refusal)
+        except web.HTTPException as error:
+            return self._refused(Refusal(_REASONS.get(error.status, "BadRequest"), error.reason))
+
+    def _refused(self, refusal: Refusal) -> web.Response:
+        status, body, headers = self.service.refused(refusal)
+        return web.json_response(body, status=status, headers=headers)
+
+    def _api(self, route: Route) -> WebHandler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            try:
-                self._authorize(request)
-                asked = await _asked(request)
-                with self.lock:
-                    return web.json_response(handler(asked, self.clock()))
-            except Refusal as refusal:
-                return web.json_response(refusal.body(), status=refusal.status)
+            self.service.ways.check_key(request.headers, self.api_key)
+            asked = await _asked(request)
+            with self.lock:
+                return web.json_response(route.answer(asked, self.clock()))
 
         return handle
-
-    def _authorize(self, request: web.Request) -> None:
-        # Vidu's own sites say Token, gateways say Bearer.
-        accepted = {f"Token {self.api_key}", f"Bearer {self.api_key}"}
-        if request.headers.get(hdrs.AUTHORIZATION) not in accepted:
-            raise Refusal("Unauthorized", "invalid api key")
 
     def _check_link(self, request: web.Request) -> None:
         if hdrs.AUTHORIZATION in request.headers:
@@ -141,14 +159,25 @@ async def _asked(request: web.Request) -> Asked:
     )
 
 
-def _played(request: web.Request, verdict: Reply | Drop) -> web.StreamResponse:
-    if isinstance(verdict, Drop):
-        # What is returned then has nowhere to go, and aiohttp lets it.
-        if request.transport is not None:
-            request.transport.close()
-        return web.Response()
+def _reply(verdict: Reply) -> web.Response:
     headers: Mapping[str, str] = {hdrs.CONTENT_TYPE: verdict.content_type, **verdict.headers}
     return web.Response(status=verdict.status, body=verdict.content, headers=headers)
+
+
+def _hung_up(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+async def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Send the headers of a response, its length among them, half of its body, and no more."""
+    content = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b""
+    cut = web.StreamResponse(status=response.status, headers=response.headers)
+    cut.content_length = len(content)
+    await cut.prepare(request)
+    await cut.write(content[: len(content) // 2])
+    return _hung_up(request, cut)
 
 
 def _stored(request: web.Request, content: bytes, headers: dict[str, str]) -> web.Response:

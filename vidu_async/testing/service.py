@@ -9,18 +9,22 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
-from vidu_async.testing import answers, timestamps
+from vidu_async.testing import answers, checks, timestamps
 from vidu_async.testing.account import Account, StoredSubject, Task
+from vidu_async.testing.dialects import Dialect
+from vidu_async.testing.faults import Chance
 from vidu_async.testing.links import Links
-from vidu_async.testing.refusals import Refusal, refuse_unless
-from vidu_async.testing.rules import ENDPOINTS, check_stored_subject, read_order
+from vidu_async.testing.refusals import Refusal, RelayRefusal, refuse_unless
+from vidu_async.testing.rules import ENDPOINTS, check_stored_subject
+from vidu_async.testing.throttle import Door
+from vidu_async.testing.ways import Ways
 
-API_ROOT: Final = "/ent/v2"
 _WINDOW: Final = 7 * 86_400 * 1_000_000_000
 _MOST_PER_PAGE: Final = 100
 _MOST_DIGITS: Final = 20
+_TOO_MANY: Final = 429
 
 
 @frozen
@@ -53,43 +57,79 @@ Handler = Callable[[Asked, float], dict[str, Any]]
 """Called with the question and the time in Unix seconds."""
 
 
+@frozen
+class Route:
+    """Where a question is asked, and who answers it."""
+
+    method: str
+    path: str
+    """With `{id}` in the place of a task's id."""
+    answer: Handler
+    creates: bool = False
+
+
 def _no_constant(name: str) -> object:
     """Refuse NaN and Infinity, which Python's parser takes but which are no JSON."""
     raise ValueError(name)
 
 
-@define(eq=False)
+@define(kw_only=True, eq=False)
 class Service:
     """Answers every question of the API about one account."""
 
     account: Account
     links: Links
+    dialect: Dialect
+    ways: Ways
+    door: Door
+    chance: Chance
     fails: Callable[[Mapping[str, Any]], str | None]
+    lists: bool = True
+    cancels: bool = True
+    list_lag: float = field(default=0.0, validator=checks.seconds)
+    query_lag: float = field(default=0.0, validator=checks.seconds)
 
-    def routes(self, *, lists: bool, cancels: bool) -> Iterable[tuple[str, str, Handler]]:
-        """Yield method, path template and handler of each endpoint there is."""
+    def routes(self) -> Iterable[Route]:
+        """Yield each endpoint there is."""
+        path = self.ways.path
         for endpoint in ENDPOINTS:
-            yield "POST", f"{API_ROOT}/{endpoint}", self._creator(endpoint)
-        yield "GET", f"{API_ROOT}/tasks/{{id}}/creations", self.query
-        if lists:
-            yield "GET", f"{API_ROOT}/tasks", self.list_tasks
-        if cancels:
-            yield "POST", f"{API_ROOT}/tasks/{{id}}/cancel", self.cancel
-        yield "GET", f"{API_ROOT}/credits", self.credits
-        yield "POST", f"{API_ROOT}/subjects", self.store_subject
-        yield "GET", f"{API_ROOT}/subjects", self.list_subjects
+            yield Route("POST", path(endpoint), self._creator(endpoint), creates=True)
+        yield Route("GET", self.ways.query_path, self.query)
+        if self.lists and self.ways.has("lists"):
+            yield Route("GET", path("tasks"), self.list_tasks)
+        if self.cancels and self.ways.has("cancels"):
+            yield Route("POST", path("tasks/{id}/cancel"), self.cancel)
+        if self.ways.has("credits"):
+            yield Route("GET", path("credits"), self.credits)
+        if self.ways.has("subjects"):
+            yield Route("POST", path("subjects"), self.store_subject)
+            yield Route("GET", path("subjects"), self.list_subjects)
+
+    def refused(self, refusal: Refusal) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+        """Return status, body and headers of a refusal."""
+        status, body = refusal.status, refusal.body()
+        headers = self.door.throttle.headers if status == _TOO_MANY else {}
+        if not isinstance(refusal, RelayRefusal):
+            status, body = self.dialect.refused(status, body)
+        return status, body, headers
 
     def _creator(self, endpoint: str) -> Handler:
         def create(asked: Asked, now: float) -> dict[str, Any]:
-            task = self.account.submit(read_order(endpoint, asked.json()), now)
-            task.doom = self.fails(task.request) or ""
-            return answers.created(task, self.links)
+            self.door.admit(self.account, now)
+            task = self.account.submit(self.ways.read_order(endpoint, asked.json()), now)
+            # The lot is drawn in any case: what one task is told to do changes nothing for the next.
+            drawn = self.chance.err_code()
+            task.doom = self.fails(task.request) or drawn
+            return self.dialect.created(answers.created(task, self.links), task)
 
         return create
 
     def query(self, asked: Asked, now: float) -> dict[str, Any]:
         """Answer GET tasks/{id}/creations."""
-        return answers.queried(self.account.find(asked.task_id, now), self.links, now)
+        name = self.ways.query_name
+        task = self.account.find(asked.first(name) if name else asked.task_id, now)
+        refuse_unless(task.created_at + self.query_lag <= now, "TaskNotFound", f"task {task.id} not found")
+        return self.dialect.queried(answers.queried(task, self.links, now), task)
 
     def cancel(self, asked: Asked, now: float) -> dict[str, Any]:
         """Answer POST tasks/{id}/cancel. The body may be missing; an id in it must be the path's."""
@@ -109,12 +149,14 @@ class Service:
         """Answer GET tasks: the newest first."""
         self.account.advance(now)
         chosen = _choice(asked, now)
-        found = [task for task in reversed(self.account.tasks.values()) if chosen(task)]
+        known = [task for task in self.account.tasks.values() if task.created_at + self.list_lag <= now]
+        found = [task for task in reversed(known) if chosen(task)]
         # Older pages spell the prefix "paper".
         size = _number(asked, ("pager.pagesz", "paper.pagesz"), default=10, least=1, most=_MOST_PER_PAGE)
         number = _number(asked, ("pager.page", "paper.page"), default=0)
         page, token = _page(found, size, number, asked.first("pager.page_token", "paper.page_token"))
-        return {"next_page_token": token, "tasks": [answers.row(task, self.links, now) for task in page]}
+        rows = [self.dialect.row(answers.row(task, self.links, now), task) for task in page]
+        return {"next_page_token": token, "tasks": rows}
 
     def store_subject(self, asked: Asked, now: float) -> dict[str, Any]:
         """Answer POST subjects."""

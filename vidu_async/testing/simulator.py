@@ -15,13 +15,20 @@ from random import Random
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from attrs import evolve
+
 from vidu_async.client import ViduClient
 from vidu_async.polling import Polling
 from vidu_async.protocol.gateway import Gateway
+from vidu_async.testing import checks
 from vidu_async.testing.account import Account, Entry, Pace, Task
+from vidu_async.testing.dialects import DIALECTS
+from vidu_async.testing.faults import Chance, Faults
 from vidu_async.testing.intercept import Intercept
-from vidu_async.testing.links import Links
+from vidu_async.testing.links import RESULT_LIFE, Links
 from vidu_async.testing.service import Service
+from vidu_async.testing.throttle import Door, Throttle
+from vidu_async.testing.ways import Ways
 
 if TYPE_CHECKING:
     from vidu_async.testing.server import Server
@@ -29,9 +36,14 @@ if TYPE_CHECKING:
 _QUICKEST = 0.001
 _SHORTEST_POLL = 0.005
 _LONGEST_POLL = 0.05
+_FAULTS, _THROTTLE = Faults(), Throttle()
 
 
 def _never(_request: Mapping[str, Any]) -> None:
+    return None
+
+
+def _nobody(_task: Task) -> None:
     return None
 
 
@@ -41,19 +53,43 @@ class Simulator:
     Credits, tasks and ids live as long as the object: leaving it and entering it again is an outage and a
     restart (give a `port` to be found at the same place again).
 
-    - `time_scale` multiplies every duration. At 1.0 a task takes a tenth of a second; 600 is about real.
+    The service:
+
+    - `time_scale` multiplies the time that tasks take. At 1.0 a task takes a tenth of a second; 600 is about real.
+      Every setting given in seconds means these seconds, whatever the scale.
     - `api_key` is the one key that is accepted, after `Bearer` or `Token`.
     - `credits` the account starts with.
     - `concurrency` is how many tasks are processed at once; the others wait in `queueing`.
     - `lists=False`, `cancels=False`: those paths answer 404, as at a gateway that lacks them.
+    - `list_lag`, `query_lag`: seconds until a new task is in the list, and until it can be queried; a query answers
+      404 `TaskNotFound` before, as from a replica that lags.
+    - `link_life`: whole seconds until result links expire, 0 for links expired when signed. None (the default) is as
+      documented: a day, an hour for covers. Every query signs anew.
+    - `throttle`: how many creations are let in; see `Throttle`.
     - `host` and `port` to listen on; port 0 takes a free one.
-    - `seed` makes durations and chosen seeds repeatable; ids differ in every run all the same.
+
+    The gateway it is:
+
+    - `dialect` is how bodies and errors are dressed: "vidu", or another name from the table in `dialects`.
+    - `ways`: the gateway to imitate in its API root, its base URL's path, key header, static headers, path of queries,
+      models and their aliases, key of subjects, and in which endpoints it lacks. `gateway` is then that one, here.
+    - `new_id` is called for the id of each task, which is a number of 18 digits without it.
+
+    What goes wrong:
+
+    - `faults`: failing tasks, refusals, dropped and cut connections by their shares; see `Faults`.
     - `fails` is called with the body of each accepted creation. The task will fail with the err_code it
-      returns, "CreationPolicyViolation" for example; None lets it succeed.
+      returns, "CreationPolicyViolation" for example; None leaves it to `faults`.
     - `intercept` is an async callable that sees method, path (without query), headers and body of every
-      request. It returns None to let the service answer, a `Reply` to answer in its place, `DROP` to close
-      the connection without an answer, or `DROP_AFTER` to do so once the service has acted. It may be set at
-      any time.
+      request, and says what becomes of it: None to let the service answer, a `Reply` to answer in its place, a
+      `Refusal`, `DROP` to close the connection without an answer, `DROP_AFTER` to do so once the service has acted,
+      `CUT` to send half of the answer, or `Serve(delay=...)`. It may be set at any time, and goes before `faults`.
+
+    For the test:
+
+    - `seed` makes durations, chosen seeds and `faults` repeatable; ids differ in every run all the same.
+    - `on_change` is called with each task when it is created and whenever its state has changed. Nothing moves by
+      itself: the service catches up when it is asked, and so does this object when it is looked at.
 
     A `callback_url` is accepted and echoed where the service does so, but nothing is ever sent to it.
     """
@@ -76,17 +112,27 @@ class Simulator:
         seed: int | None = None,
         fails: Callable[[Mapping[str, Any]], str | None] | None = None,
         intercept: Intercept | None = None,
+        dialect: str = "vidu",
+        ways: Gateway | None = None,
+        new_id: Callable[[], str] | None = None,
+        faults: Faults = _FAULTS,
+        throttle: Throttle = _THROTTLE,
+        list_lag: float = 0.0,
+        query_lag: float = 0.0,
+        link_life: int | None = None,
+        on_change: Callable[[Task], None] = _nobody,
     ) -> None:
         if time_scale <= 0 or concurrency < 1:
             msg = "time_scale must be above 0 and concurrency at least 1"
             raise ValueError(msg)
+        checks.known("dialect", dialect, DIALECTS)
         self.intercept = intercept
         self.requests = Counter()
-        self._time_scale = time_scale
         self.api_key = api_key
+        self._time_scale = time_scale
         self._host, self._port = host, port
-        self._lists, self._cancels = lists, cancels
         self._clock: Callable[[], float] = time.time
+        self._server: Server | None = None
         # Reentrant: `fails` is called with it held, and may want to look at the tasks.
         self._lock = threading.RLock()
         self._account = Account(
@@ -95,10 +141,22 @@ class Simulator:
             pace=Pace().scaled(time_scale),
             random=Random(seed),  # noqa: S311 - repeatable on purpose
             now=time.time(),
+            new_id=new_id,
+            on_change=on_change,
         )
-        self._secret = secrets.token_bytes(32)
-        self._service = Service(self._account, Links("", self._secret), fails or _never)
-        self._server: Server | None = None
+        self._service = Service(
+            account=self._account,
+            links=Links("", secrets.token_bytes(32), RESULT_LIFE if link_life is None else link_life),
+            dialect=DIALECTS[dialect],
+            ways=Ways(ways),
+            door=Door(throttle),
+            chance=Chance(faults, seed),
+            fails=fails or _never,
+            lists=lists,
+            cancels=cancels,
+            list_lag=list_lag,
+            query_lag=query_lag,
+        )
 
     async def __aenter__(self) -> Self:
         """Start to listen."""
@@ -121,11 +179,11 @@ class Simulator:
             requests=self.requests,
         )
         try:
-            base_url = await self._server.start(self._host, self._port, lists=self._lists, cancels=self._cancels)
+            base_url = await self._server.start(self._host, self._port)
         except BaseException:
             self._server = None
             raise
-        self._service.links = Links(base_url, self._secret)
+        self._service.links = evolve(self._service.links, base_url=base_url)
         return self
 
     async def __aexit__(
@@ -138,7 +196,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The base URL, `http://127.0.0.1:40000`. Raises RuntimeError before the Simulator was entered."""
+        """Scheme, host and port, `http://127.0.0.1:40000`. Raises RuntimeError before the Simulator was entered."""
         if not self._service.links.base_url:
             msg = "a Simulator has no URL before `async with`"
             raise RuntimeError(msg)
@@ -147,7 +205,7 @@ class Simulator:
     @property
     def gateway(self) -> Gateway:
         """The gateway a client needs to speak to it."""
-        return Gateway(base_url=self.url)
+        return self._service.ways.gateway(self.url)
 
     def client(self, **options: Any) -> ViduClient:  # noqa: ANN401 - handed on as they are
         """Return a client of this service that polls at its pace. `options` go to `ViduClient` and win."""
@@ -158,7 +216,7 @@ class Simulator:
     @property
     def tasks(self) -> Mapping[str, Task]:
         """Every accepted task by id, in the order of acceptance, as of now; a live view."""
-        self._catch_up()
+        self.catch_up()
         return MappingProxyType(self._account.tasks)
 
     @property
@@ -169,27 +227,27 @@ class Simulator:
     @property
     def credits(self) -> int:
         """The credits that are left."""
-        self._catch_up()
+        self.catch_up()
         return self._account.credits
 
     @property
     def charged(self) -> int:
         """The credits taken so far, less those refunded."""
-        self._catch_up()
+        self.catch_up()
         return self._account.charged
 
     @property
     def ledger(self) -> list[Entry]:
         """Every taking and refunding of credits, in order."""
-        self._catch_up()
+        self.catch_up()
         return list(self._account.ledger)
+
+    def catch_up(self) -> None:
+        """Play what happened meanwhile, as a look at tasks or credits does: nothing moves by itself."""
+        with self._lock:
+            self._account.advance(self._clock())
 
     def __repr__(self) -> str:
         where = self.url if self._server is not None else "not running"
         account = self._account
         return f"<Simulator {where}, {len(account.tasks)} tasks, {account.credits} credits left>"
-
-    def _catch_up(self) -> None:
-        """Play what happened meanwhile: nothing moves by itself."""
-        with self._lock:
-            self._account.advance(self._clock())
