@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import frozen
@@ -104,7 +105,7 @@ def _openai(body: Body, task: Task) -> Body:
         "progress": _PROGRESS[body["state"]],
         "created_at": int(task.created_at),
         "error": error,
-        "metadata": {"url": _link(body)},
+        "metadata": {"url": link} if (link := _link(body)) else {},
     }
 
 
@@ -130,24 +131,20 @@ def _wrapped_of_old(body: Body, task: Task) -> Body:
     return told
 
 
-def _vod_created(_body: Body, task: Task) -> Body:
-    return {"Response": {"TaskId": task.id, "RequestId": f"request-{task.number}"}}
-
-
 def _vod(body: Body, task: Task) -> Body:
-    status = _word("vod", body)
-    link = _link(body)
+    kind = "AigcImageTask" if task.endpoint == IMAGE_ENDPOINT else "AigcVideoTask"
+    link, status = _link(body), _word("vod", body)
     told = {
         "TaskId": task.id,
         "Status": status,
         "ErrCode": _VOD_FAILURE if body["state"] == "failed" else 0,
         "Message": task.err_code,
         "Progress": _PROGRESS[body["state"]],
-        "Output": {"FileInfos": [{"FileUrl": link}] if link else []},
+        "Output": {"FileInfos": [{"FileUrl": link, "StorageMode": "Temporary"}] if link else []},
     }
-    tasks: Body = {"AigcVideoTask": None, "AigcImageTask": None}
-    tasks["AigcImageTask" if task.endpoint == IMAGE_ENDPOINT else "AigcVideoTask"] = told
-    return {"Response": {"Status": status, **tasks, "RequestId": f"request-{task.number}"}}
+    created_at = f"{datetime.fromtimestamp(task.created_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    told_of_all = {"TaskType": kind, "Status": status, "CreateTime": created_at}
+    return {"Response": {**told_of_all, kind: told, "RequestId": f"request-{task.number}"}}
 
 
 # How a refusal is said
@@ -231,8 +228,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "new-api-old": Dialect(created=_openai_created, queried=_wrapped_of_old, refused=_refused_by_relay),
     # Vidu's bodies, and errors that came through three such gateways
     "chain": Dialect(refused=_refused_by_chain),
-    # Tencent VOD's envelope, errors in HTTP 200: docs.anyapi.vip
-    "vod": Dialect(created=_vod_created, queried=_vod, refused=_refused_by_vod),
+    # Vidu's body at creation, then Tencent VOD's envelope, with errors in HTTP 200: docs.anyapi.vip
+    "vod": Dialect(queried=_vod, refused=_refused_by_vod),
     # Vidu's bodies, and its errors in HTTP 200: what its own client looks for
     "errors-in-200": Dialect(refused=_refused_in_200),
     # Vidu's bodies, and errors of one text: gateways made of FastAPI
