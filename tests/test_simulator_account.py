@@ -11,7 +11,7 @@ import pytest
 from asking import FOX, LINK, TEXT, Caller, calling
 
 from vidu_async.testing import Simulator
-from vidu_async.testing.account import Account, Pace
+from vidu_async.testing.account import Account, Pace, Task
 from vidu_async.testing.rules import read_order
 
 
@@ -89,6 +89,49 @@ def test_time_never_goes_back() -> None:
     model.advance(50)
     model.advance(1)
     assert (model.now, model.tasks[name].state) == (50, "success")
+
+
+# Ids and changes
+
+
+def one_by_one(**options: Any) -> Account:
+    """Return an account at time 0 in which every step of a task takes a second, one task at a time."""
+    pace = Pace(created=1, queueing=1, processing=(1, 1))
+    return Account(credits=1000, concurrency=1, pace=pace, random=Random(1), now=0.0, **options)
+
+
+def test_an_id_that_was_given_already_is_said_so() -> None:
+    """Nothing is taken for it."""
+    model = one_by_one(new_id=lambda: "same")
+    submit(model, 0.0)
+    with pytest.raises(ValueError, match="new_id gave 'same' a second time"):
+        submit(model, 1.0)
+    assert (len(model.tasks), model.charged) == (1, 45)
+
+
+def test_every_change_of_a_task_is_told_in_order() -> None:
+    """Also of several tasks, and also when nobody looked meanwhile."""
+    told: list[tuple[str, str, float]] = []
+
+    def note(task: Task) -> None:
+        told.append(("abc"[list(model.tasks).index(task.id)], task.state, model.now))
+
+    model = one_by_one(on_change=note)
+    ids = [submit(model, moment) for moment in (0.0, 0.5, 0.5)]
+    model.cancel(ids[2], 0.75)
+    model.advance(100.0)
+    assert told == [
+        ("a", "created", 0.0),
+        ("b", "created", 0.5),
+        ("c", "created", 0.5),
+        ("c", "failed", 0.75),
+        ("a", "queueing", 1.0),
+        ("b", "queueing", 1.5),
+        ("a", "processing", 2.0),
+        ("a", "success", 3.0),
+        ("b", "processing", 3.0),
+        ("b", "success", 4.0),
+    ]
 
 
 # Cancel

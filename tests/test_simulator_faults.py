@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import aiohttp
 import pytest
 from asking import FOX, KEY, Caller, calling
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vidu_async.testing import DROP, DROP_AFTER, Reply
-from vidu_async.testing.intercept import Drop
+from vidu_async import SubmissionUnknownError, TextToVideo
+from vidu_async.testing import CUT, DROP, DROP_AFTER, Faults, Refusal, Reply, Serve, Simulator, run_virtual
+from vidu_async.testing.faults import Chance
+from vidu_async.testing.intercept import SERVE, Drop
+from vidu_async.testing.refusals import STATUS
+
+LAKE = TextToVideo(model="viduq2", prompt="a quiet lake")
 
 
 @pytest.fixture
@@ -88,3 +98,234 @@ async def test_an_answer_can_be_lost_where_the_path_is_unknown(caller: Caller) -
     caller.vidu.intercept = drop
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await caller.ask("GET", "nothing")
+
+
+async def test_an_answer_can_break_off_in_the_middle(caller: Caller) -> None:
+    """The headers name its whole length, half of it comes, and the task is there and paid."""
+
+    async def cut(_method: str, _path: str, _headers: Mapping[str, str], _body: bytes) -> Serve:
+        return CUT
+
+    caller.vidu.intercept = cut
+    url = f"{caller.vidu.url}/ent/v2/img2video"
+    async with caller.session.post(url, json=FOX, headers=KEY) as response:
+        assert (response.status, response.content_type) == (200, "application/json")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    assert caller.vidu.charged == 80
+
+
+async def test_half_of_a_reply_can_be_sent(caller: Caller) -> None:
+    """Exactly half of its bytes arrive."""
+
+    async def cut(_method: str, _path: str, _headers: Mapping[str, str], _body: bytes) -> Reply:
+        return Reply(200, "0123456789", cut=True)
+
+    caller.vidu.intercept = cut
+    async with caller.session.get(f"{caller.vidu.url}/ent/v2/credits", headers=KEY) as response:
+        assert response.headers["Content-Length"] == "10"
+        assert await response.content.readexactly(5) == b"01234"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+
+
+@pytest.mark.parametrize("verdict", [Serve(delay=120), Reply(200, {"state": "created"}, after=True, delay=120)])
+def test_an_answer_can_be_late_after_the_service_has_acted(verdict: Serve | Reply) -> None:
+    """The task is accepted at once, and the answer comes two minutes later."""
+
+    async def late(_method: str, _path: str, _headers: Mapping[str, str], _body: bytes) -> Serve | Reply:
+        return verdict
+
+    async def main() -> tuple[str, float, float]:
+        loop = asyncio.get_running_loop()
+        async with calling(intercept=late) as caller:
+            asked_at, asked_on = loop.time(), time.time()
+            state = (await caller.create())["state"]
+            (task,) = caller.vidu.accepted
+            return state, loop.time() - asked_at, task.created_at - asked_on
+
+    state, took, accepted_after = run_virtual(main())
+    assert (state, round(took)) == ("created", 120)
+    assert accepted_after < 60
+
+
+async def test_an_intercept_may_refuse_in_the_services_own_words(caller: Caller) -> None:
+    """Status and body belong to the reason, whatever the message says."""
+
+    async def busy(_method: str, _path: str, _headers: Mapping[str, str], _body: bytes) -> Refusal:
+        return Refusal("SystemThrottling", "come back later")
+
+    caller.vidu.intercept = busy
+    status, answer = await caller.post("img2video", FOX)
+    assert (status, answer["code"], answer["reason"]) == (429, 429, "SystemThrottling")
+    assert answer["message"] == "come back later"
+
+
+# By lot
+
+
+async def test_accepted_tasks_fail_by_lot_with_their_code() -> None:
+    """The failed ones cost nothing."""
+    async with calling(faults=Faults(failures={"AuditFailed": 1.0})) as caller:
+        answer = await caller.finished()
+        assert (answer["state"], answer["err_code"]) == ("failed", "AuditFailed")
+        assert caller.vidu.charged == 0
+
+
+async def test_what_a_test_says_of_a_task_goes_before_the_lot() -> None:
+    """And draws no lot away: the next task meets what it would have met."""
+
+    async def codes(fails: Callable[[Mapping[str, Any]], str | None]) -> list[str]:
+        faults = Faults(failures={"AuditFailed": 0.5})
+        async with calling(faults=faults, seed=5, fails=fails) as caller:
+            return [(await caller.finished())["err_code"] for _ in range(8)]
+
+    drawn = await codes(lambda _request: None)
+    assert set(drawn) == {"", "AuditFailed"}
+    told = iter(["NotFound"])
+    assert await codes(lambda _request: next(told, None)) == ["NotFound", *drawn[1:]]
+
+
+@pytest.mark.parametrize("reason", STATUS)
+async def test_creations_are_refused_by_lot_with_every_documented_reason(reason: str) -> None:
+    """Each with its status and Vidu's body, and nothing is accepted."""
+    async with calling(faults=Faults(refusals={reason: 1.0})) as caller:
+        status, answer = await caller.post("img2video", FOX)
+        assert (status, answer["code"], answer["reason"]) == (STATUS[reason], STATUS[reason], reason)
+        assert caller.vidu.accepted == []
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_a_bare_status_comes_from_a_relay(status: int) -> None:
+    """With the relay's task error, which knows nothing of Vidu's reasons."""
+    async with calling(faults=Faults(refusals={status: 1.0})) as caller:
+        found, answer = await caller.post("img2video", FOX)
+        assert (found, answer["code"], answer["data"]) == (status, "do_request_failed", None)
+        assert str(status) in answer["message"]
+        assert caller.vidu.accepted == []
+
+
+async def test_a_bare_status_below_500_comes_from_the_relays_middleware() -> None:
+    """Its request id is in its message."""
+    async with calling(faults=Faults(refusals={403: 1.0}), dialect="vod") as caller:
+        status, answer = await caller.post("img2video", FOX)
+    assert (status, answer["error"]["type"]) == (403, "new_api_error")
+    assert "(request id: " in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(("faults", "accepted"), [(Faults(drops_before=1.0), 0), (Faults(drops_after=1.0), 1)])
+async def test_connections_are_dropped_by_lot_before_or_after_accepting(faults: Faults, accepted: int) -> None:
+    """Creations alone: everything else is answered."""
+    async with calling(faults=faults) as caller:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await caller.create()
+        assert len(caller.vidu.accepted) == accepted
+        assert (await caller.ask("GET", "tasks"))[0] == 200
+
+
+async def test_answers_are_cut_by_lot() -> None:
+    """The task is accepted, but the client cannot read which."""
+    async with calling(faults=Faults(cuts=1.0)) as caller:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await caller.create()
+        assert len(caller.vidu.accepted) == 1
+
+
+def test_every_answer_to_a_creation_can_be_slow() -> None:
+    """By so many seconds, whatever the time scale."""
+
+    async def main() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        async with calling(faults=Faults(slow=90), time_scale=10) as caller:
+            started = loop.time()
+            task_id = (await caller.create())["task_id"]
+            created = loop.time()
+            await caller.query(task_id)
+            return created - started, loop.time() - created
+
+    created, queried = run_virtual(main())
+    assert round(created) == 90
+    assert queried < 60
+
+
+async def test_faults_can_fall_on_everything() -> None:
+    """Queries are refused, and result files break off."""
+    async with calling(faults=Faults(on="everything", refusals={502: 1.0})) as caller:
+        assert (await caller.ask("GET", "credits"))[0] == 502
+    async with calling() as caller:
+        link = (await caller.finished())["creations"][0]["url"]
+        caller.vidu.faults = Faults(on="everything", cuts=1.0)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async with caller.session.get(link) as response:
+                await response.read()
+
+
+async def test_the_same_seed_draws_the_same_lots() -> None:
+    """Over real requests, in the order in which they come."""
+
+    async def statuses(seed: int) -> list[int]:
+        faults = Faults(refusals={"TooManyRequests": 0.3, 502: 0.3})
+        async with calling(faults=faults, seed=seed) as caller:
+            return [(await caller.post("img2video", FOX))[0] for _ in range(30)]
+
+    first = await statuses(3)
+    assert set(first) == {200, 429, 502}
+    assert first == await statuses(3) != await statuses(4)
+
+
+@given(seed=st.integers(), shares=st.lists(st.floats(0, 1), min_size=3, max_size=3), failing=st.floats(0, 1))
+def test_lots_of_requests_and_of_tasks_do_not_disturb_each_other(
+    seed: int, shares: list[float], failing: float
+) -> None:
+    """What requests meet is the same whether or not tasks fail, and is drawn from the shares above zero alone."""
+    before, after, cuts = (share / 3 for share in shares)
+    network = Faults(drops_before=before, drops_after=after, cuts=cuts)
+    alone, both = Chance(seed), Chance(seed)
+    seen = []
+    for _ in range(20):
+        both.err_code(Faults(failures={"AuditFailed": failing}))
+        seen.append(both.outcome(network))
+    assert seen == [alone.outcome(network) for _ in range(20)]
+    possible = {DROP: before, DROP_AFTER: after, CUT: cuts, SERVE: 1 - before - after - cuts}
+    assert all(possible[outcome] > 0 for outcome in seen)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"failures": {"AuditFaild": 0.1}}, "err_code 'AuditFaild' is unknown: did you mean 'AuditFailed'?"),
+        ({"refusals": {"QuotaExceded": 0.1}}, "reason 'QuotaExceded' is unknown: did you mean 'QuotaExceeded'?"),
+        ({"refusals": {200: 0.1}}, "reason 200 is unknown: there are BadRequest, "),
+        ({"on": "creation"}, "on 'creation' is unknown: did you mean 'creations'?"),
+        ({"cuts": 1.5}, "cuts must be a share from 0 to 1, not 1.5"),
+        ({"drops_after": float("nan")}, "drops_after must be a share from 0 to 1, not nan"),
+        (
+            {"refusals": {502: 0.6}, "drops_before": 0.6},
+            "the shares of 502, drops_before, .* not add up to more than 1",
+        ),
+        ({"failures": {"AuditFailed": 0.6, "NotFound": 0.6}}, "AuditFailed, NotFound must not add up to more than 1"),
+        ({"slow": -1}, "slow must be a number of seconds from 0 on, not -1"),
+        ({"slow": float("inf")}, "slow must be a number of seconds from 0 on, not inf"),
+    ],
+)
+def test_faults_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    """With the value, and the name that was meant."""
+    with pytest.raises(ValueError, match=message):
+        Faults(**options)
+
+
+def test_shares_may_add_up_to_one_in_spite_of_rounding() -> None:
+    """Ten tenths are one."""
+    reasons = list(STATUS)[:10]
+    assert sum(Faults(failures=dict.fromkeys(reasons, 0.1)).failures.values()) != 1
+
+
+# With the client of this package
+
+
+async def test_the_client_does_not_send_a_creation_again_whose_answer_was_lost() -> None:
+    """It says that it does not know, and one task is paid."""
+    async with Simulator(faults=Faults(drops_after=1.0)) as sim, sim.client() as vidu:
+        with pytest.raises(SubmissionUnknownError):
+            await vidu.submit(LAKE)
+    assert len(sim.accepted) == 1

@@ -69,9 +69,8 @@ class Faults:
 
 @define(eq=False)
 class Chance:
-    """Draws the lots of `faults`. Requests and tasks have sources of their own, repeatable by `seed`."""
+    """Draws the lots. Requests and tasks have sources of their own, repeatable by `seed`."""
 
-    faults: Faults
     _seed: int | None
     _of_requests: Random = field(init=False)
     _of_tasks: Random = field(init=False)
@@ -79,19 +78,19 @@ class Chance:
     def __attrs_post_init__(self) -> None:
         self._of_requests, self._of_tasks = _source(self._seed, "requests"), _source(self._seed, "tasks")
 
-    def outcome(self) -> Serve | Drop | Refusal:
+    def outcome(self, faults: Faults) -> Serve | Drop | Refusal:
         """Return what becomes of a request."""
-        name = _draw(self.faults.outcomes, self._of_requests)
+        name = _draw(faults.outcomes, self._of_requests)
         if isinstance(name, int):
             return RelayRefusal(name)
         verdict = SERVE if name is None else _NETWORK.get(name)
         if isinstance(verdict, Serve):
-            return evolve(verdict, delay=self.faults.slow)
+            return evolve(verdict, delay=faults.slow)
         return verdict or Refusal(name or "", "refused by lot")
 
-    def err_code(self) -> str:
+    def err_code(self, faults: Faults) -> str:
         """Return what an accepted task will fail with, "" for nothing."""
-        return _draw(self.faults.failures, self._of_tasks) or ""
+        return _draw(faults.failures, self._of_tasks) or ""
 
 
 def _source(seed: int | None, purpose: str) -> Random:

@@ -24,6 +24,8 @@ from vidu_async.testing.service import Asked, Route, Service
 _MOST_BYTES = 20 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.1
 
+# aiohttp's own pattern leaves out braces.
+_ID = "{id:[^/]+}"
 _REASONS = {404: "NotFound", 405: "MethodNotAllowed", 413: "RequestEntityTooLarge"}
 
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,10 +52,10 @@ class Server:
         """Listen, and return the base URL."""
         app = web.Application(client_max_size=_MOST_BYTES, middlewares=[self._middleware()])
         for route in self.service.routes():
-            app.router.add_route(route.method, route.path, self._api(route))
+            app.router.add_route(route.method, route.path.replace("{id}", _ID), self._api(route))
             self._creations |= {f"{route.method} {route.path}"} if route.creates else set()
         # HEAD comes here too, to be refused: a link is signed for one method.
-        app.router.add_get("/results/{id}/{name}", self._result)
+        app.router.add_get(f"/results/{_ID}/{{name}}", self._result)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await self._runner.setup()
         try:
@@ -100,9 +102,9 @@ class Server:
             verdict = await intercept(request.method, request.path, request.headers, await request.read())
             if verdict is not None:
                 return verdict
-        chance = self.service.chance
+        faults = self.service.faults
         is_creation = f"{request.method} {_route(request)}" in self._creations
-        return chance.outcome() if is_creation or chance.faults.on == "everything" else SERVE
+        return self.service.chance.outcome(faults) if is_creation or faults.on == "everything" else SERVE
 
     async def _spoken(self, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
         """Return an answer, also where it is a refusal."""

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from vidu_async.testing import answers, checks, timestamps
 from vidu_async.testing.account import Account, StoredSubject, Task
 from vidu_async.testing.dialects import Dialect
-from vidu_async.testing.faults import Chance
+from vidu_async.testing.faults import Chance, Faults
 from vidu_async.testing.links import Links
 from vidu_async.testing.refusals import Refusal, RelayRefusal, refuse_unless
 from vidu_async.testing.rules import ENDPOINTS, check_stored_subject
@@ -83,6 +83,7 @@ class Service:
     ways: Ways
     door: Door
     chance: Chance
+    faults: Faults
     fails: Callable[[Mapping[str, Any]], str | None]
     lists: bool = True
     cancels: bool = True
@@ -118,7 +119,7 @@ class Service:
             self.door.admit(self.account, now)
             task = self.account.submit(self.ways.read_order(endpoint, asked.json()), now)
             # The lot is drawn in any case: what one task is told to do changes nothing for the next.
-            drawn = self.chance.err_code()
+            drawn = self.chance.err_code(self.faults)
             task.doom = self.fails(task.request) or drawn
             return self.dialect.created(answers.created(task, self.links), task)
 

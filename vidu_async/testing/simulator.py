@@ -77,7 +77,8 @@ class Simulator:
 
     What goes wrong:
 
-    - `faults`: failing tasks, refusals, dropped and cut connections by their shares; see `Faults`.
+    - `faults`: failing tasks, refusals, dropped and cut connections by their shares; see `Faults`. They may be
+      replaced at any time.
     - `fails` is called with the body of each accepted creation. The task will fail with the err_code it
       returns, "CreationPolicyViolation" for example; None leaves it to `faults`.
     - `intercept` is an async callable that sees method, path (without query), headers and body of every
@@ -150,7 +151,8 @@ class Simulator:
             dialect=DIALECTS[dialect],
             ways=Ways(ways),
             door=Door(throttle),
-            chance=Chance(faults, seed),
+            chance=Chance(seed),
+            faults=faults,
             fails=fails or _never,
             lists=lists,
             cancels=cancels,
@@ -206,6 +208,15 @@ class Simulator:
     def gateway(self) -> Gateway:
         """The gateway a client needs to speak to it."""
         return self._service.ways.gateway(self.url)
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong by lot; assign another to begin or end an outage."""
+        return self._service.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._service.faults = faults
 
     def client(self, **options: Any) -> ViduClient:  # noqa: ANN401 - handed on as they are
         """Return a client of this service that polls at its pace. `options` go to `ViduClient` and win."""

@@ -1,0 +1,151 @@
+"""How much the simulated service lets in, and how late it shows what it has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from asking import FOX, KEY, Caller, calling
+
+from vidu_async import TextToVideo
+from vidu_async.testing import Faults, Simulator, Throttle, run_virtual
+
+LAKE = TextToVideo(model="viduq2", prompt="a quiet lake")
+
+
+def test_creations_above_the_rate_are_refused_until_time_has_passed() -> None:
+    """A second's worth may come at once, then one at each interval; a refusal uses nothing up."""
+
+    async def main() -> list[list[int]]:
+        async with calling(throttle=Throttle(rate=2)) as caller:
+            found = []
+            for pause in (0, 0.6, 10):
+                await asyncio.sleep(pause)
+                found.append([(await caller.post("img2video", FOX))[0] for _ in range(3)])
+            return found
+
+    assert run_virtual(main()) == [[200, 200, 429], [200, 429, 429], [200, 200, 429]]
+
+
+async def test_tasks_above_the_quota_are_refused_until_one_has_ended() -> None:
+    """Cancelled ones have ended, too."""
+    async with calling(throttle=Throttle(quota=2), time_scale=1000) as caller:
+        first = (await caller.create())["task_id"]
+        await caller.create()
+        status, answer = await caller.post("img2video", FOX)
+        assert (status, answer["reason"]) == (429, "QuotaExceeded")
+        await caller.cancel(first)
+        await caller.create()
+
+
+@pytest.mark.parametrize(("seconds", "value"), [(None, None), (2, "2"), (0.5, "0.5")])
+async def test_a_429_may_say_when_to_come_again(seconds: float | None, value: str | None) -> None:
+    """In its Retry-After header, refusals by lot included."""
+    faults = Faults(refusals={"SystemThrottling": 1.0})
+    async with (
+        calling(faults=faults, throttle=Throttle(retry_after=seconds)) as caller,
+        caller.session.post(f"{caller.vidu.url}/ent/v2/img2video", json=FOX, headers=KEY) as response,
+    ):
+        assert (response.status, response.headers.get("Retry-After")) == (429, value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 0}, "rate must be above 0, not 0"),
+        ({"quota": -1}, "quota must be above 0, not -1"),
+        ({"retry_after": -1}, "retry_after must be a number of seconds from 0 on, not -1"),
+    ],
+)
+def test_a_throttle_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
+    """A closed door is no throttle."""
+    with pytest.raises(ValueError, match=message):
+        Throttle(**options)
+
+
+def test_a_new_task_cannot_be_queried_before_the_lag_has_passed() -> None:
+    """It is not found meanwhile, though accepted."""
+
+    async def main() -> list[int]:
+        async with calling(query_lag=30, time_scale=10) as caller:
+            task_id = (await caller.create())["task_id"]
+            found = []
+            for pause in (0, 29, 2):
+                await asyncio.sleep(pause)
+                found.append((await caller.ask("GET", f"tasks/{task_id}/creations"))[0])
+            return found
+
+    assert run_virtual(main()) == [404, 404, 200]
+
+
+def test_a_new_task_is_not_listed_before_the_lag_has_passed() -> None:
+    """It can be queried meanwhile."""
+
+    async def main() -> list[int]:
+        async with calling(list_lag=30) as caller:
+            task_id = (await caller.create())["task_id"]
+            await caller.query(task_id)
+            found = []
+            for pause in (0, 31):
+                await asyncio.sleep(pause)
+                found.append(len((await caller.ask("GET", "tasks"))[1]["tasks"]))
+            return found
+
+    assert run_virtual(main()) == [0, 1]
+
+
+def test_a_link_lives_as_long_as_it_was_told() -> None:
+    """Covers, too; and a query after that signs anew."""
+
+    async def main() -> list[int]:
+        async with calling(link_life=60) as caller:
+            task_id = (await caller.create())["task_id"]
+            await asyncio.sleep(1)
+            answer = await caller.query(task_id)
+            links = [answer["creations"][0][name] for name in ("url", "cover_url")]
+            assert all("X-Amz-Expires=60&" in link for link in links)
+            await asyncio.sleep(50)
+            found = [await status(caller, link) for link in links]
+            await asyncio.sleep(20)
+            found += [await status(caller, link) for link in links]
+            renewed = (await caller.query(task_id))["creations"][0]["url"]
+            return [*found, await status(caller, renewed)]
+
+    assert run_virtual(main()) == [200, 200, 403, 403, 200]
+
+
+async def status(caller: Caller, link: str) -> int:
+    """Return the status of a link."""
+    async with caller.session.get(link) as response:
+        return response.status
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"query_lag": -1}, "query_lag must be a number of seconds from 0 on, not -1"),
+        ({"list_lag": float("nan")}, "list_lag must be a number of seconds from 0 on, not nan"),
+        ({"link_life": 0.5}, "link_life must be a whole number from 0 on, not 0.5"),
+        ({"link_life": -1}, "link_life must be a whole number from 0 on, not -1"),
+        ({"dialect": "octopus"}, "dialect 'octopus' is unknown: did you mean 'octopusx'?"),
+    ],
+)
+def test_other_knobs_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    """With the value and what would do."""
+    with pytest.raises(ValueError, match=message):
+        Simulator(**options)
+
+
+def test_the_client_waits_through_a_throttle() -> None:
+    """It is told when to come again, and does."""
+
+    async def main() -> tuple[int, int]:
+        async with Simulator(throttle=Throttle(rate=0.1, retry_after=10)) as sim, sim.client() as vidu:
+            handles = await asyncio.gather(*(vidu.submit(LAKE) for _ in range(3)))
+            await asyncio.gather(*handles)
+            return len(sim.accepted), sim.requests["POST /ent/v2/text2video"]
+
+    accepted, asked = run_virtual(main())
+    assert accepted == 3
+    assert asked > 3
