@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -161,6 +162,12 @@ async def test_an_intercept_may_refuse_in_the_services_own_words(caller: Caller)
     assert answer["message"] == "come back later"
 
 
+def test_a_refusal_has_a_documented_reason() -> None:
+    """A typing error would otherwise be tested as a reason of Vidu's."""
+    with pytest.raises(ValueError, match="reason 'TooManyRequest' is unknown: did you mean 'TooManyRequests'"):
+        Refusal("TooManyRequest", "come back later")
+
+
 # By lot
 
 
@@ -288,6 +295,14 @@ def test_lots_of_requests_and_of_tasks_do_not_disturb_each_other(
     assert seen == [alone.outcome(network) for _ in range(20)]
     possible = {DROP: before, DROP_AFTER: after, CUT: cuts, SERVE: 1 - before - after - cuts}
     assert all(possible[outcome] > 0 for outcome in seen)
+
+
+def test_lots_are_drawn_as_often_as_their_shares_say() -> None:
+    """Within two of a hundred, over ten thousand requests."""
+    faults, chance = Faults(drops_before=0.1, drops_after=0.2, cuts=0.3), Chance(1)
+    drawn = Counter(chance.outcome(faults) for _ in range(10_000))
+    expected: dict[Serve | Drop | Refusal, float] = {DROP: 0.1, DROP_AFTER: 0.2, CUT: 0.3, SERVE: 0.4}
+    assert {verdict: drawn[verdict] / 10_000 for verdict in expected} == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from itertools import accumulate
+from random import Random
 from typing import Any
 
 import pytest
 from asking import FOX, KEY, Caller, calling
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vidu_async import TextToVideo
-from vidu_async.testing import Faults, Simulator, Throttle, run_virtual
+from vidu_async.testing import Faults, Refusal, Simulator, Throttle, run_virtual
+from vidu_async.testing.account import Account, Pace
+from vidu_async.testing.throttle import Door
 
 LAKE = TextToVideo(model="viduq2", prompt="a quiet lake")
+
+
+TODAY = 1_800_000_000.0
+
+
+def knock(door: Door, moments: Iterable[float]) -> list[bool]:
+    """Return for each moment whether a creation is let in."""
+    account = Account(credits=1, concurrency=1, pace=Pace(), random=Random(1), now=TODAY)
+
+    def is_let_in(moment: float) -> bool:
+        try:
+            door.admit(account, moment)
+        except Refusal:
+            return False
+        return True
+
+    return [is_let_in(moment) for moment in moments]
+
+
+@given(st.floats(0.01, 100), st.integers(1, 50))
+def test_whoever_comes_exactly_as_often_as_allowed_is_always_let_in(rate: float, times: int) -> None:
+    """Rounding refuses nobody, although the second's worth is used up."""
+    door = Door(Throttle(rate=rate))
+    assert knock(door, [TODAY] * 101)[-1] is False
+    assert all(knock(door, [TODAY + number / rate for number in range(1, times + 1)]))
+
+
+@given(st.floats(0.01, 100), st.lists(st.floats(0, 3), min_size=1, max_size=200))
+def test_never_more_are_let_in_than_the_rate_and_one_seconds_worth(rate: float, pauses: list[float]) -> None:
+    """Whenever they come."""
+    moments = [TODAY + moment for moment in accumulate(pauses)]
+    let_in = sum(knock(Door(Throttle(rate=rate)), moments))
+    assert let_in <= max(rate, 1) + rate * (moments[-1] - moments[0]) + 0.01
 
 
 def test_creations_above_the_rate_are_refused_until_time_has_passed() -> None:

@@ -26,6 +26,8 @@ _NETWORK: Final[Mapping[str, Serve | Drop]] = {"drops_before": DROP, "drops_afte
 class Faults:
     """What goes wrong how often. Shares go from 0 to 1, and nothing goes wrong unless said.
 
+    `Faults(failures={"AuditFailed": 0.1}, refusals={"TooManyRequests": 0.05, 502: 0.01}, drops_after=0.01)`
+
     - `failures`: err_code -> the share of accepted tasks that fail with it.
     - `refusals`: reason or bare HTTP status -> the share of requests refused so, nothing being accepted. A reason
       comes with Vidu's status and body, a status with the body of a relay.

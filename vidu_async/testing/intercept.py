@@ -72,6 +72,9 @@ DROP_AFTER: Final = Drop(after=True)
 """Let the service act on the request, then close the connection: the answer is lost."""
 
 Verdict = Serve | Reply | Drop | Refusal | None
-"""None is `SERVE`. A `Refusal` is answered in the words of the dialect."""
+"""None leaves the request to chance, which is to the service unless there are `Faults`.
+
+A `Refusal` is answered with its status and in the words of the dialect.
+"""
 Intercept = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Verdict]]
 """Called with method, path (without its query), headers (any case) and body of every request."""

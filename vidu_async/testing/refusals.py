@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
+from vidu_async.testing import checks
+
 # https://platform.vidu.com/docs/error-code; the last two are what HTTP itself asks for.
 _REASONS: Final[Mapping[int, tuple[str, ...]]] = {
     400: (
@@ -60,10 +62,12 @@ _SERVER_ERROR: Final = 500
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the simulator
     """A request the service answers with an error.
 
-    `reason` is one of Vidu's error codes, `message` says which field or object it is about.
+    `reason` is one of Vidu's error codes, `message` says which field or object it is about. Raises ValueError for
+    other reasons: a `Reply` can say anything.
     """
 
     def __init__(self, reason: str, message: str) -> None:
+        checks.known("reason", reason, STATUS)
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
@@ -87,7 +91,7 @@ class RelayRefusal(Refusal):
     """A bare HTTP status: the refusal of a relay in front of Vidu, in the relay's own words."""
 
     def __init__(self, status: int) -> None:
-        super().__init__("do_request_failed", f"upstream answered with status {status}")
+        super().__init__("Unknown", f"upstream answered with status {status}")
         self._status = status
 
     @property
@@ -98,7 +102,7 @@ class RelayRefusal(Refusal):
     def body(self) -> dict[str, Any]:
         """Return the body of the relay's middleware below 500, and of its task relay from there on."""
         if self._status >= _SERVER_ERROR:
-            return {"code": self.reason, "message": self.message, "data": None}
+            return {"code": "do_request_failed", "message": self.message, "data": None}
         return relay_error(self.message, secrets.token_hex(16))
 
 
