@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asking import FOX, TEXT, Caller, calling
 
+from vidu_async import APIError, TaskFailedError, TextToVideo
 from vidu_async.testing.dialects import DIALECTS
 
 UNKNOWN = "tasks/911045603801182208/creations"
@@ -91,6 +92,7 @@ async def test_loud_shouts_states_and_writes_numbers_as_text() -> None:
         "false",
     )
     assert (done["status"], done["bgm"]) == ("SUCCESS", "false")
+    assert "state" not in done
     assert done["creations"][0]["video"]["resolution"] == {"width": "1920", "height": "1080"}
 
 
@@ -238,3 +240,35 @@ async def test_every_dialect_speaks_of_every_state(dialect: str) -> None:
     async with speaking(dialect, fails=lambda _: "AuditFailed") as caller:
         assert all(isinstance(answer, dict) for answer in await said(caller))
     assert all(isinstance(answer, dict) for _, answer in await refusals(dialect))
+
+
+# With the client of this package
+
+LAKE = TextToVideo(model="viduq2", prompt="a quiet lake")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_client_follows_a_task_to_its_result_in_every_dialect(dialect: str) -> None:
+    """The id is the service's, and the link works."""
+    async with speaking(dialect) as caller, caller.vidu.client() as vidu:
+        task = await vidu.run(LAKE)
+        async with caller.session.get(str(task.creations[0].url)) as response:
+            assert response.status == 200
+    assert [task.id] == list(caller.vidu.tasks)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_client_learns_of_a_failure_in_every_dialect(dialect: str) -> None:
+    """Also where the state alone would not say so."""
+    async with speaking(dialect, fails=lambda _: "AuditFailed") as caller, caller.vidu.client() as vidu:
+        with pytest.raises(TaskFailedError):
+            await vidu.run(LAKE)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_client_takes_a_refusal_for_one_in_every_dialect(dialect: str) -> None:
+    """Nothing was paid, and nothing is in doubt, whatever the status says."""
+    async with speaking(dialect, credits=1) as caller, caller.vidu.client() as vidu:
+        with pytest.raises(APIError) as refused:
+            await vidu.submit(LAKE)
+    assert (refused.value.paid, caller.vidu.accepted) == ("no", [])

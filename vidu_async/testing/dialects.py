@@ -73,7 +73,8 @@ def _with_status(body: Body, task: Task) -> Body:
 
 def _loud(body: Body, _task: Task) -> Body:
     told: Body = _texts(body)
-    return told | {"status": told.pop("state").upper()}
+    told["status"] = told.pop("state").upper()
+    return told
 
 
 def _texts(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -210,7 +211,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "aiid": _everywhere(_both_ids),
     # Credits as text: docs.powertokens.ai
     "powertokens": _everywhere(_credits_as_text),
-    # Vidu's body, but created_at in epoch seconds: DMXAPI, doc.dmxapi.cn
+    # Vidu's body, but created_at in epoch seconds: www.dmxapi.cn
     "dmx": Dialect(created=_epoch, row=_epoch),
     # `status` in place of `state`, and a log_id: Baidu Qianfan, cloud.baidu.com/doc/qianfan
     "qianfan": _everywhere(_with_status),
@@ -232,7 +233,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "vod": Dialect(queried=_vod, refused=_refused_by_vod),
     # Vidu's bodies, and its errors in HTTP 200: what its own client looks for
     "errors-in-200": Dialect(refused=_refused_in_200),
-    # Vidu's bodies, and errors of one text: gateways made of FastAPI
+    # Vidu's bodies, and errors of one text, in FastAPI's form
     "bare": Dialect(refused=_refused_barely),
 }
 """Every dialect, by name."""
