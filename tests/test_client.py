@@ -119,7 +119,7 @@ async def test_rows_of_a_file_find_their_pictures_beside_it(vidu: ViduClient, tm
 async def test_a_refusal_comes_with_vidus_reason_and_trace(vidu: ViduClient, sim: Simulator) -> None:
     """And costs nothing."""
     with pytest.raises(APIError, match=r"400 \w+: .*duration.*trace") as caught:
-        await vidu.submit(TextToVideo(model="viduq3-turbo", prompt="x", duration=99))
+        await vidu.submit(RawRequest("text2video", {"model": "viduq3-turbo", "prompt": "x", "duration": 99}))
     assert (caught.value.status, caught.value.paid) == (400, "no")
     assert caught.value.trace_id
     assert sim.charged == 0

@@ -101,7 +101,7 @@ async def test_a_wrong_path_is_shown(sim: Simulator) -> None:
 async def test_a_refused_field_is_shown_with_its_value(vidu: ViduClient) -> None:
     """The server names the field alone."""
     with pytest.raises(Exception, match="duration=99"):
-        await vidu.submit(TextToVideo(model="viduq3-turbo", prompt="x", duration=99))
+        await vidu.submit(RawRequest("text2video", {"model": "viduq3-turbo", "prompt": "x", "duration": 99}))
 
 
 @pytest.mark.parametrize("path", ["/tmp", "fxo.png", "file:///tmp/fox.png", "~nobody-here/x.png"])

@@ -35,6 +35,7 @@ from vidu_async.protocol.errors import (
     UnsupportedError,
     ValidationError,
     ViduError,
+    ViduWarning,
 )
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import Creation, Credits, Task, TaskState, VideoInfo
@@ -102,6 +103,7 @@ __all__ = [
     "VideoInfo",
     "ViduClient",
     "ViduError",
+    "ViduWarning",
     "WatermarkPosition",
     "request_from_wire",
 ]

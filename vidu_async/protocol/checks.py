@@ -5,6 +5,7 @@ check, so that the classes are nothing but their fields. A check returns the val
 `ValidationError`.
 """
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from os import PathLike
@@ -57,6 +58,19 @@ def _without_secrets(value: str) -> str:
     if value[:5].lower() == "data:":
         return f"{value[:_SHOWN].partition(',')[0]},..."
     return f"{value.partition('?')[0]}?..." if is_remote(value) and "?" in value else value
+
+
+def nearest(value: object, words: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return the word that was probably meant, whatever its case; "" if none is close."""
+    by_case = {word.lower(): word for word in words}
+    near = difflib.get_close_matches(str(value)[:_SHOWN].lower(), by_case, n=1, cutoff=cutoff)
+    return by_case[near[0]] if near else ""
+
+
+def hint(value: object, words: Iterable[str]) -> str:
+    """Return the end of a message that guesses what was meant; "" if nothing is close."""
+    near = nearest(value, words)
+    return f". Did you mean {near!r}?" if near else ""
 
 
 def refusal(name: str, what: str, value: object, allowed: Iterable[object] | None = None) -> ValidationError:

@@ -30,6 +30,8 @@ ViduError
 ├── TaskTimeoutError                (TimeoutError) the wait ended before the task did
 └── DownloadError                   a result could not be saved
 
+ViduWarning (UserWarning)           a value that may be refused or have no effect; `strict=True` refuses it
+
 All pickle. No error of aiohttp ever leaves the library, not even as a context: its repr holds request headers.
 """
 
@@ -51,6 +53,10 @@ def _rebuild(cls: type[ViduError], args: tuple[Any, ...], state: dict[str, Any])
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+class ViduWarning(UserWarning):
+    """A value that some page allows, or that has no effect. `strict=True` refuses it with a `ValidationError`."""
 
 
 class ViduError(Exception):
@@ -86,7 +92,7 @@ class MissingExtraError(ConfigError):
 
 
 class ValidationError(ViduError, ValueError):
-    """A value that the API certainly refuses. Nothing was sent and nothing is paid.
+    """A value that the API certainly refuses, or a doubtful one with `strict=True`. Nothing was sent, nothing is paid.
 
     `field` names the value's place (`images[0]`), `allowed` what would do.
     """

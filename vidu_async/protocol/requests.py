@@ -1,13 +1,13 @@
 """What you can ask for: one frozen class per creation endpoint.
 
-A request is a plain value, checked when it is built (`checks.py`). Media fields hold what you gave; only `media.py`
-opens it, before anything is sent. `to_wire()` is the JSON mapping, `from_wire()` the way back.
+A request is a plain value, checked when it is built: each field by its type (`checks.py`), all of them by what the
+model offers (`catalog.py`). Media fields hold what you gave; only `media.py` opens it, before anything is sent.
+`to_wire()` is the JSON mapping, `from_wire()` the way back.
 
-What is refused here is what the API certainly refuses; an unknown model or value passes, since new ones appear.
+What is refused here is what the API certainly refuses. What it may refuse, or take without effect, is a doubt:
+`doubts()` names them, the client warns of them, and an unknown model is one, since new ones appear.
 """
 
-import difflib
-import json
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from os import PathLike
@@ -16,12 +16,9 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from attrs import NOTHING, evolve, field, fields, frozen
 
-from vidu_async.protocol import wire
-from vidu_async.protocol.checks import CHECKS, Media, by_type, is_empty, is_remote, refusal, shown
+from vidu_async.protocol import references, verdicts, wire
+from vidu_async.protocol.checks import CHECKS, Media, by_type, hint, is_empty, is_remote, refusal, shown
 from vidu_async.protocol.errors import ValidationError
-
-PAYLOAD_LIMIT = 1_048_576
-"""Characters of `payload` that Vidu passes through."""
 
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
@@ -32,15 +29,25 @@ class _Wired:
     """Fields this class does not know, sent as they are."""
 
     def __attrs_post_init__(self) -> None:
-        if known := sorted(self.extra.keys() & {attribute.name for attribute in fields(type(self))}):
+        if self.extra and (known := sorted(self.extra.keys() & {*self._names()})):
             raise refusal("extra", "holds a field that has a keyword of its own", known[0])
-        self._check()
+        if found := self._first_refusal():
+            raise found
 
-    def _check(self) -> None:
-        """Refuse combinations of fields that the API certainly refuses."""
+    def _first_refusal(self) -> ValidationError | None:
+        """Return the first thing that the API certainly refuses."""
+        raise NotImplementedError
+
+    def doubts(self) -> tuple[ValidationError, ...]:
+        """Return what the API may refuse or take without effect, as errors, in the order of the fields."""
+        return tuple(verdicts.extra_doubts(self.extra, self._names()))
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [attribute.name for attribute in fields(cls)]
 
     def _given(self) -> dict[str, Any]:
-        pairs = ((attribute.name, getattr(self, attribute.name)) for attribute in fields(type(self)))
+        pairs = ((name, getattr(self, name)) for name in self._names())
         return {name: value for name, value in pairs if not is_empty(value)}
 
     def __repr__(self) -> str:
@@ -97,13 +104,12 @@ class Subject(_Wired):
     name_key: str = "name"
     """The wire's word for the name: `name`, or `id` as older pages and some gateways have it."""
 
-    def _check(self) -> None:
+    def _first_refusal(self) -> ValidationError | None:
         if self.name_key not in {"name", "id"}:
-            raise refusal("name_key", "must be 'name' or 'id'", self.name_key, ("name", "id"))
+            return refusal("name_key", "must be 'name' or 'id'", self.name_key, ("name", "id"))
         if self.name_key in self.extra:
-            raise refusal("extra", "holds the key that the name goes under", self.name_key)
-        _count("images", self.images, 0, 3)
-        _count("videos", self.videos, 0, 1)
+            return refusal("extra", "holds the key that the name goes under", self.name_key)
+        return next(references.subject_refusals(self._given()), None)
 
     def _given(self) -> dict[str, Any]:
         given = super()._given()
@@ -141,14 +147,6 @@ def _subjects(value: object, attribute: Any) -> tuple[Subject, ...]:  # noqa: AN
 CHECKS[Sequence[Subject]] = _subjects
 
 
-def _count(name: str, given: Sequence[object], least: int, most: int) -> None:
-    if not least <= len(given) <= most:
-        wanted = f"exactly {least}" if least == most else f"{least} to {most}"
-        raise ValidationError(
-            f"{name} takes {wanted}, not {len(given)}", field=name, value=len(given), allowed=(wanted,)
-        )
-
-
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
 class _Request(_Wired):
     """What every creation takes."""
@@ -156,7 +154,7 @@ class _Request(_Wired):
     endpoint: ClassVar[str]
 
     model: str
-    """Such as `viduq3-turbo`. Open: new models pass."""
+    """Such as `viduq3-turbo`. Open: new models pass, with a warning."""
     seed: int | None = None
     """None or 0 lets Vidu choose."""
     payload: str | None = None
@@ -164,11 +162,14 @@ class _Request(_Wired):
     callback_url: str | None = None
     """Where Vidu posts changes of state."""
 
-    def __attrs_post_init__(self) -> None:
-        if len(self.payload or "") > PAYLOAD_LIMIT:
-            said = f"payload takes up to {PAYLOAD_LIMIT} characters, not {len(self.payload or '')}"
-            raise ValidationError(said, field="payload", value=self.payload)
-        super().__attrs_post_init__()
+    def _first_refusal(self) -> ValidationError | None:
+        return verdicts.first_refusal(self.endpoint, self._given())
+
+    def doubts(self) -> tuple[ValidationError, ...]:
+        """Return what the API may refuse or take without effect, as errors, in the order of the fields."""
+        names = self._names()
+        found = verdicts.doubts(self.endpoint, self._given(), names)
+        return tuple(sorted(found, key=lambda doubt: names.index(doubt.field.partition("[")[0])))
 
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
@@ -196,15 +197,6 @@ class _Video(_Request):
     meta_data: str | None = None
     """Provenance as JSON text, passed through."""
 
-    def __attrs_post_init__(self) -> None:
-        try:
-            json.loads(self.meta_data or "null")
-        except ValueError as error:
-            raise ValidationError(
-                f"meta_data must be JSON text: {error}", field="meta_data", value=self.meta_data
-            ) from None
-        super().__attrs_post_init__()
-
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
 class ImageToVideo(_Video):
@@ -222,9 +214,6 @@ class ImageToVideo(_Video):
     is_rec: bool | None = None
     """Let Vidu write the prompt, for 10 credits more."""
 
-    def _check(self) -> None:
-        _count("images", self.images, 1, 1)
-
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
 class StartEndToVideo(_Video):
@@ -237,9 +226,6 @@ class StartEndToVideo(_Video):
     prompt: str | None = None
     is_rec: bool | None = None
     """Let Vidu write the prompt, for 10 credits more."""
-
-    def _check(self) -> None:
-        _count("images", self.images, 2, 2)
 
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
@@ -265,15 +251,6 @@ class ReferenceToVideo(_Video):
     audio_type: str | None = None
     """`all`, `speech_only` or `sound_effect_only`."""
 
-    def _check(self) -> None:
-        if self.subjects and (self.images or self.videos):
-            raise ValidationError("give subjects, or images and videos, never both", field="subjects")
-        if not (self.subjects or self.images or self.videos or self.auto_subjects):
-            raise ValidationError("subjects, images or videos is required", field="subjects")
-        _count("subjects", self.subjects, 0, 7)
-        _count("images", self.images, 0, 7)
-        _count("videos", self.videos, 0, 2)
-
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
 class ReferenceToImage(_Request):
@@ -288,9 +265,6 @@ class ReferenceToImage(_Request):
     """`16:9`, `9:16`, `1:1` ..., or `auto`: that of the first picture."""
     resolution: str | None = None
     """`1080p`; viduq2 also `2K` and `4K`."""
-
-    def _check(self) -> None:
-        _count("images", self.images, 0, 7)
 
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
@@ -329,6 +303,10 @@ class RawRequest:
         """Return the fields as given."""
         return dict(self.fields)
 
+    def doubts(self) -> tuple[ValidationError, ...]:
+        """Return none: nothing is known of it."""
+        return ()
+
 
 Request = ImageToVideo | StartEndToVideo | ReferenceToVideo | ReferenceToImage | TextToVideo | RawRequest
 """Anything `ViduClient.submit` takes."""
@@ -351,9 +329,8 @@ def request_from_wire(
     """
     kind = _KINDS.get(endpoint)
     if kind is None:
-        near = difflib.get_close_matches(str(endpoint), _KINDS, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "RawRequest takes any other."
-        said = f"endpoint must be one of {', '.join(_KINDS)}, not {shown(endpoint)}. {hint}"
+        near = hint(endpoint, _KINDS) or ". RawRequest takes any other."
+        said = f"endpoint must be one of {', '.join(_KINDS)}, not {shown(endpoint)}{near}"
         raise ValidationError(said, field="endpoint", value=endpoint, allowed=_KINDS)
     if not isinstance(mapping, Mapping):
         raise refusal("request", "must be a JSON object", mapping)

@@ -1,0 +1,95 @@
+"""A request as its rules see it, and how they say what is wrong with it.
+
+A rule is a function of an `Asked` that yields errors. It does not decide what becomes of them.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from vidu_async.protocol.catalog import ANY, CATALOG, Row
+from vidu_async.protocol.checks import hint, shown
+from vidu_async.protocol.errors import ValidationError
+
+Found = Iterator[ValidationError]
+
+
+@frozen
+class Asked:
+    """A request as its rules see it: the fields that were given, and the row of its model, if there is one."""
+
+    endpoint: str
+    given: Mapping[str, Any]
+    model: str = field(init=False)
+    row: Row | None = field(init=False)
+
+    @model.default
+    def _model(self) -> str:
+        return str(self.given["model"])
+
+    @row.default
+    def _row(self) -> Row | None:
+        return CATALOG[self.endpoint].models.get(self.model)
+
+    @property
+    def place(self) -> str:
+        """The end of a sentence about the model."""
+        return f"of {self.model} at {self.endpoint}"
+
+    def count(self, name: str) -> int:
+        """How many items were given in a list."""
+        return len(self.given.get(name, ()))
+
+    def wrong(self, name: str, said: str, allowed: Iterable[object] | None = None) -> ValidationError:
+        """Return the error about a field that was given."""
+        return ValidationError(said, field=name, value=self.given.get(name), allowed=allowed)
+
+
+Rule = Callable[[Asked], Found]
+
+
+def counted(name: str, count: int, least: int, most: int, where: str = "") -> Found:
+    """Refuse too few or too many items."""
+    if not least <= count <= most:
+        wanted = f"exactly {least}" if least == most else f"{least} to {most}"
+        yield ValidationError(f"{name} takes {wanted}{where}, not {count}", field=name, value=count, allowed=(wanted,))
+
+
+def span(values: Collection[object]) -> str:
+    """Say which values there are: `1 to 16`, `4 or 8`, `'16:9', '9:16'`."""
+    if values is ANY:
+        return "'auto' or W:H, such as '16:9'"
+    listed = [*values]
+    if not isinstance(listed[0], int) or len(listed) == 1:
+        return ", ".join(map(repr, listed))
+    return f"{listed[0]} to {listed[-1]}" if len(listed) > 2 else f"{listed[0]} or {listed[1]}"  # noqa: PLR2004
+
+
+@frozen
+class Choice:
+    """The values of a field: those the newest page lists, and those that another source has as well."""
+
+    name: str
+    listed: Collection[Any]
+    also: Collection[Any]
+    place: str
+
+    @property
+    def _allowed(self) -> tuple[Any, ...] | None:
+        return None if self.listed is ANY else tuple(self.listed)
+
+    def refuse(self, value: object) -> Found:
+        """Refuse what no source has."""
+        if value not in self.listed and value not in self.also:
+            words = {str(word): None for word in (*self.listed, *self.also)} if isinstance(value, str) else ()
+            said = f"{self.name} {self.place} is {span(self.listed)}, not {shown(value)}{hint(value, words)}"
+            yield ValidationError(said, field=self.name, value=value, allowed=self._allowed)
+
+    def doubt(self, value: object) -> Found:
+        """Doubt what the newest page does not have."""
+        if value not in self.listed:
+            said = (
+                f"{self.name} {self.place} is {span(self.listed)} on the newest page, only another has {shown(value)}"
+            )
+            yield ValidationError(said, field=self.name, value=value, allowed=self._allowed)

@@ -1,0 +1,88 @@
+"""Which fields have no effect with which models, or an unwanted one: a table, and one loop over it.
+
+https://platform.vidu.com/docs/image-to-video and its neighbours; off-peak: https://platform.vidu.com/docs/pricing
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from vidu_async.protocol import catalog
+from vidu_async.protocol.asked import Asked, Found
+from vidu_async.protocol.catalog import OffPeak, Row
+
+
+def hears(asked: Asked, row: Row) -> bool:
+    """Whether a choice of voice or kind of sound has an effect: not with q3, and not without `audio`."""
+    return row.sounds is False and asked.given.get("audio") is True
+
+
+def _is_mute(asked: Asked, row: Row) -> bool:
+    """Whether the model has no sound: of references that are no subjects, only q3 has."""
+    loose = asked.endpoint == "reference2video" and not asked.count("subjects") and row.sounds is False
+    return row.sounds is None or loose
+
+
+def _is_off_peak_odd(asked: Asked, row: Row) -> bool:
+    sounds = asked.given.get("audio", bool(row.sounds))
+    return row.off_peak is OffPeak.NONE or row.off_peak is (OffPeak.SILENT if sounds else OffPeak.SOUNDING)
+
+
+@frozen
+class Effect:
+    """A field whose value `when` has no effect, or an unwanted one; `said` completes the sentence."""
+
+    name: str
+    when: Callable[[Asked, Row, Any], bool]
+    said: str
+
+
+_EFFECTS = (
+    Effect(
+        "movement_amplitude",
+        lambda _, row, value: not row.is_steered and value in catalog.AMPLITUDES[1:],
+        "has no effect with {model}",
+    ),
+    Effect("style", lambda _, row, value: not row.is_steered and value != "general", "has no effect with {model}"),
+    Effect(
+        "bgm",
+        lambda asked, row, value: value and asked.given.get("duration", row.seconds) > row.bgm_up_to,
+        "has no effect with {model} at this duration",
+    ),
+    Effect("audio", lambda asked, row, value: value and _is_mute(asked, row), "is nothing {model} has at {endpoint}"),
+    Effect(
+        "off_peak",
+        lambda asked, row, value: value and _is_off_peak_odd(asked, row),
+        "goes {off_peak} with {model} at {endpoint}",
+    ),
+    Effect(
+        "audio_type",
+        lambda asked, row, _: not hears(asked, row),
+        "has no effect with q3 models, or without audio=True",
+    ),
+    Effect(
+        "voice_id",
+        lambda asked, row, _: not hears(asked, row),
+        "has no effect with q3 models, or without audio=True",
+    ),
+)
+
+
+def effects(asked: Asked) -> Found:
+    """Doubt what the table has."""
+    row = asked.row
+    if row is None:
+        return
+    words = {"model": asked.model, "endpoint": asked.endpoint, "off_peak": row.off_peak.value}
+    for effect in _EFFECTS:
+        if effect.name in asked.given and effect.when(asked, row, asked.given[effect.name]):
+            yield asked.wrong(effect.name, f"{effect.name} {effect.said.format(**words)}")
+
+
+def combined(asked: Asked) -> Found:
+    """Doubt what does not go together, whatever the model."""
+    if asked.given.get("bgm") and asked.count("subjects"):
+        yield asked.wrong("bgm", "bgm is nothing that pages list beside subjects")
+    if asked.given.get("is_rec") and asked.count("prompt"):
+        yield asked.wrong("is_rec", "is_rec makes Vidu ignore the prompt")
