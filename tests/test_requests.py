@@ -625,6 +625,7 @@ SHY: dict[str, Any] = {
     "a data URL": ImageToVideo(model="m", images=[f"data:image/png;base64,{SECRET}"]),
     "bytes": ImageToVideo(model="m", images=[SECRET.encode()]),
     "a callback's token": text_to_video(callback_url=f"https://h.co/cb?token={SECRET}"),
+    "a callback's password": text_to_video(callback_url=f"https://me:{SECRET}@h.co/cb"),
     "a watermark's link": text_to_video(wm_url=f"https://h.co/wm.png?sig={SECRET}"),
     "a link in extra": text_to_video(extra={"a": f"https://h.co/a?sig={SECRET}"}),
     "bytes in extra": text_to_video(extra={"a": {"b": [SECRET.encode()]}}),

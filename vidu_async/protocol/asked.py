@@ -57,13 +57,13 @@ def counted(name: str, count: int, least: int, most: int, where: str = "") -> Fo
 
 
 def span(values: Collection[object]) -> str:
-    """Say which values there are: `1 to 16`, `4 or 8`, `'16:9', '9:16'`."""
+    """Say which values there are: `1 to 16`, `4 or 8`, `'16:9', '9:16' or '1:1'`."""
     if values is ANY:
         return "'auto' or W:H, such as '16:9'"
-    listed = [*values]
-    if not isinstance(listed[0], int) or len(listed) == 1:
-        return ", ".join(map(repr, listed))
-    return f"{listed[0]} to {listed[-1]}" if len(listed) > 2 else f"{listed[0]} or {listed[1]}"  # noqa: PLR2004
+    *others, last = values
+    if len(others) > 1 and isinstance(last, int):  # the catalog's longer ranges have no gaps
+        return f"{others[0]} to {last}"
+    return f"{', '.join(map(repr, others))} or {last!r}" if others else repr(last)
 
 
 @frozen

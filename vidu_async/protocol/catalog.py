@@ -61,12 +61,12 @@ ANY: Final = AnyRatio()
 
 
 class OffPeak(Enum):
-    """Which tasks a model makes off-peak; the words end a sentence."""
+    """Which tasks a model makes off-peak; `off_peak` begins the sentence."""
 
-    ALL = "always"
-    SOUNDING = "with audio only"
-    SILENT = "without audio only"
-    NONE = "never"
+    ALL = "is offered"
+    SOUNDING = "needs audio"
+    SILENT = "needs audio=False"
+    NONE = "is not offered"
 
 
 @frozen

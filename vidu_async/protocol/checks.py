@@ -6,6 +6,7 @@ check, so that the classes are nothing but their fields. A check returns the val
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from os import PathLike
@@ -19,6 +20,7 @@ Media = str | bytes | PathLike[str]
 """A picture or clip: an http(s) or data URL, an `ssupload:` URI, a path, or the file's bytes."""
 
 _REMOTE = ("http://", "https://", "data:", "ssupload:")
+_USER = re.compile(r"//[^/?#]*@")
 _SHOWN = 80
 
 
@@ -54,23 +56,26 @@ def shown(value: object) -> str:
 
 
 def _without_secrets(value: str) -> str:
-    """Cut a data URL's content and a link's query: the one is a file, the other may be a signature."""
+    """Cut a data URL's content, a link's query and its user: the one is a file, the others may be secrets."""
     if value[:5].lower() == "data:":
         return f"{value[:_SHOWN].partition(',')[0]},..."
-    return f"{value.partition('?')[0]}?..." if is_remote(value) and "?" in value else value
+    if not is_remote(value):
+        return value
+    link, asks, _ = _USER.sub("//...@", value).partition("?")
+    return f"{link}?..." if asks else link
 
 
-def nearest(value: object, words: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Return the word that was probably meant, whatever its case; "" if none is close."""
+def nearest(value: object, words: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the words that were probably meant, whatever their case, the likeliest first."""
     by_case = {word.lower(): word for word in words}
-    near = difflib.get_close_matches(str(value)[:_SHOWN].lower(), by_case, n=1, cutoff=cutoff)
-    return by_case[near[0]] if near else ""
+    near = difflib.get_close_matches(str(value)[:_SHOWN].lower(), by_case, n=most, cutoff=cutoff)
+    return [by_case[word] for word in near]
 
 
-def hint(value: object, words: Iterable[str]) -> str:
+def hint(value: object, words: Iterable[str], *, most: int = 1) -> str:
     """Return the end of a message that guesses what was meant; "" if nothing is close."""
-    near = nearest(value, words)
-    return f". Did you mean {near!r}?" if near else ""
+    near = nearest(value, words, most=most)
+    return f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def refusal(name: str, what: str, value: object, allowed: Iterable[object] | None = None) -> ValidationError:

@@ -18,10 +18,9 @@ def hears(asked: Asked, row: Row) -> bool:
     return row.sounds is False and asked.given.get("audio") is True
 
 
-def _is_mute(asked: Asked, row: Row) -> bool:
-    """Whether the model has no sound: of references that are no subjects, only q3 has."""
-    loose = asked.endpoint == "reference2video" and not asked.count("subjects") and row.sounds is False
-    return row.sounds is None or loose
+def _is_loose(asked: Asked) -> bool:
+    """Whether it is a video of references that are no subjects."""
+    return asked.endpoint == "reference2video" and bool(asked.count("images") or asked.count("videos"))
 
 
 def _is_off_peak_odd(asked: Asked, row: Row) -> bool:
@@ -38,6 +37,8 @@ class Effect:
     said: str
 
 
+NEEDS_AUDIO = "has no effect with q3 models, or without audio=True"
+
 _EFFECTS = (
     Effect(
         "movement_amplitude",
@@ -48,24 +49,25 @@ _EFFECTS = (
     Effect(
         "bgm",
         lambda asked, row, value: value and asked.given.get("duration", row.seconds) > row.bgm_up_to,
-        "has no effect with {model} at this duration",
+        "has no effect with {model}{longer}",
     ),
-    Effect("audio", lambda asked, row, value: value and _is_mute(asked, row), "is nothing {model} has at {endpoint}"),
+    Effect("audio", lambda _, row, value: value and row.sounds is None, "is nothing {model} has at {endpoint}"),
+    Effect(
+        "audio",
+        lambda asked, row, value: value and row.sounds is False and _is_loose(asked),
+        "is nothing {model} has at {endpoint} without subjects",
+    ),
     Effect(
         "off_peak",
         lambda asked, row, value: value and _is_off_peak_odd(asked, row),
-        "goes {off_peak} with {model} at {endpoint}",
+        "{off_peak} with {model} at {endpoint}",
     ),
     Effect(
         "audio_type",
         lambda asked, row, _: not hears(asked, row),
-        "has no effect with q3 models, or without audio=True",
+        NEEDS_AUDIO,
     ),
-    Effect(
-        "voice_id",
-        lambda asked, row, _: not hears(asked, row),
-        "has no effect with q3 models, or without audio=True",
-    ),
+    Effect("voice_id", lambda asked, row, _: not hears(asked, row), NEEDS_AUDIO),
 )
 
 
@@ -74,7 +76,8 @@ def effects(asked: Asked) -> Found:
     row = asked.row
     if row is None:
         return
-    words = {"model": asked.model, "endpoint": asked.endpoint, "off_peak": row.off_peak.value}
+    longer = f" above {row.bgm_up_to} s" if row.bgm_up_to else ""
+    words = {"model": asked.model, "endpoint": asked.endpoint, "off_peak": row.off_peak.value, "longer": longer}
     for effect in _EFFECTS:
         if effect.name in asked.given and effect.when(asked, row, asked.given[effect.name]):
             yield asked.wrong(effect.name, f"{effect.name} {effect.said.format(**words)}")

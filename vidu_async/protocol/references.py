@@ -1,6 +1,6 @@
 """How many pictures, clips and subjects a request may have, by model. https://platform.vidu.com/docs/reference-to-video.
 
-The files of a stored subject are not sent, so they are not counted.
+The files of a stored subject are not sent, so pictures and clips of its own do not count together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +9,17 @@ from typing import Any
 from vidu_async.protocol import catalog
 from vidu_async.protocol.asked import Asked, Found, counted, span
 from vidu_async.protocol.catalog import CATALOG
-from vidu_async.protocol.effects import hears
+from vidu_async.protocol.effects import NEEDS_AUDIO, hears
 from vidu_async.protocol.errors import ValidationError
 
 
-def subject_refusals(given: Mapping[str, Any]) -> Found:
-    """Refuse too many files of one subject; those of a stored one are not sent, and not counted."""
+def check_subject(given: Mapping[str, Any]) -> None:
+    """Raise `ValidationError` for too many files of one subject."""
+    for error in _files_of_subject(given):
+        raise error
+
+
+def _files_of_subject(given: Mapping[str, Any]) -> Found:
     pictures, moving = len(given.get("images", ())), len(given.get("videos", ()))
     yield from counted("images", pictures, 0, catalog.FILES_OF_A_SUBJECT)
     yield from counted("videos", moving, 0, catalog.CLIPS_OF_A_SUBJECT)
@@ -118,5 +123,5 @@ def _of_subject(asked: Asked, subject: Any) -> Found:  # noqa: ANN401 - a Subjec
     if subject.videos and subject.server_id and not row.takes_clips:  # the clip is not sent, but meant
         yield _no_clips(asked, "videos", subject.videos)
     if subject.voice_id and (row.takes_clips or not hears(asked, row)):
-        said = f"voice_id has no effect with {asked.model}, or without audio=True"
-        yield ValidationError(said, field="voice_id", value=subject.voice_id)
+        said = f"has no effect with {asked.model}" if row.takes_clips else NEEDS_AUDIO
+        yield ValidationError(f"voice_id {said}", field="voice_id", value=subject.voice_id)

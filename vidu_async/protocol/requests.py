@@ -31,12 +31,10 @@ class _Wired:
     def __attrs_post_init__(self) -> None:
         if self.extra and (known := sorted(self.extra.keys() & {*self._names()})):
             raise refusal("extra", "holds a field that has a keyword of its own", known[0])
-        if found := self._first_refusal():
-            raise found
+        self._check()
 
-    def _first_refusal(self) -> ValidationError | None:
-        """Return the first thing that the API certainly refuses."""
-        raise NotImplementedError
+    def _check(self) -> None:
+        """Refuse what the API certainly refuses."""
 
     def doubts(self) -> tuple[ValidationError, ...]:
         """Return what the API may refuse or take without effect, as errors, in the order of the fields."""
@@ -104,12 +102,12 @@ class Subject(_Wired):
     name_key: str = "name"
     """The wire's word for the name: `name`, or `id` as older pages and some gateways have it."""
 
-    def _first_refusal(self) -> ValidationError | None:
+    def _check(self) -> None:
         if self.name_key not in {"name", "id"}:
-            return refusal("name_key", "must be 'name' or 'id'", self.name_key, ("name", "id"))
+            raise refusal("name_key", "must be 'name' or 'id'", self.name_key, ("name", "id"))
         if self.name_key in self.extra:
-            return refusal("extra", "holds the key that the name goes under", self.name_key)
-        return next(references.subject_refusals(self._given()), None)
+            raise refusal("extra", "holds the key that the name goes under", self.name_key)
+        references.check_subject(self._given())
 
     def _given(self) -> dict[str, Any]:
         given = super()._given()
@@ -162,8 +160,8 @@ class _Request(_Wired):
     callback_url: str | None = None
     """Where Vidu posts changes of state."""
 
-    def _first_refusal(self) -> ValidationError | None:
-        return verdicts.first_refusal(self.endpoint, self._given())
+    def _check(self) -> None:
+        verdicts.check(self.endpoint, self._given())
 
     def doubts(self) -> tuple[ValidationError, ...]:
         """Return what the API may refuse or take without effect, as errors, in the order of the fields."""

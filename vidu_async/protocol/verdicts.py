@@ -27,10 +27,12 @@ from vidu_async.protocol.references import (
 )
 
 
-def first_refusal(endpoint: str, given: Mapping[str, Any]) -> ValidationError | None:
-    """Return the first thing that no source allows, if there is one."""
+def check(endpoint: str, given: Mapping[str, Any]) -> None:
+    """Raise `ValidationError` for the first thing that no source allows."""
     asked = Asked(endpoint, given)
-    return next((error for rule in _REFUSALS for error in rule(asked)), None)
+    for rule in _REFUSALS:
+        for error in rule(asked):
+            raise error
 
 
 def doubts(endpoint: str, given: Mapping[str, Any], names: Iterable[str]) -> list[ValidationError]:
@@ -100,7 +102,7 @@ def _amplitude(asked: Asked) -> Found:
 def _model(asked: Asked) -> Found:
     models = CATALOG[asked.endpoint].models
     if asked.row is None:
-        near = hint(asked.model, models) or f"; known are {span(models)}"
+        near = hint(asked.model, models, most=3) or f"; it has {span(models)}"
         yield asked.wrong("model", f"model {shown(asked.model)} is not known at {asked.endpoint}{near}", models)
     elif asked.row.doubt:
         known = [model for model, row in models.items() if not row.doubt]
@@ -165,7 +167,7 @@ def extra_doubts(extra: Mapping[str, Any], names: Iterable[str]) -> Found:
     """Doubt the name of a field that is nearly one that the class has: the slip would be paid for."""
     known = [name for name in names if name != "extra"]
     for name in extra:
-        if near := nearest(name, known, cutoff=0.8):
+        for near in nearest(name, known, cutoff=0.8):
             said = f"extra holds {shown(name)}. Did you mean {near!r}?"
             yield ValidationError(said, field="extra", value=name, allowed=(near,))
 
