@@ -51,7 +51,7 @@ EVERY: list[Request] = [
     ImageToVideo(
         model="viduq3-turbo", images=[URL], prompt="the fox runs", audio=False, seed=7, wm_position="top_left"
     ),
-    StartEndToVideo(model="viduq3-pro", images=[URL, URL], duration=3, bgm=True),
+    StartEndToVideo(model="viduq1", images=[URL, URL], duration=5, bgm=True),
     ReferenceToVideo(model="viduq2", prompt="@fox runs", subjects=[Subject(name="fox", images=[URL])]),
     ReferenceToVideo(model="viduq2", prompt="a fox runs", images=[URL, URL], aspect_ratio="9:16"),
     ReferenceToImage(model="viduq2", prompt="a fox", resolution="2K"),
