@@ -231,7 +231,7 @@ def test_a_refused_duration_names_the_model_and_what_it_takes() -> None:
         ("img2video", {"model": "vidu2.0", "duration": 5}, "is 4 or 8, not 5"),
         ("img2video", {"model": "viduq1", "duration": 0}, "is 5, not 0"),
         ("img2video", {"model": "vidu2.0", "duration": 8, "resolution": "360p"}, "duration 8 is '720p', not '360p'"),
-        ("img2video", {"model": "viduq3-pro-fast", "resolution": "540p"}, "is '720p' or '1080p', not '540p'"),
+        ("img2video", {"model": "viduq3-pro-fast", "resolution": "540p"}, "img2video is '720p' or '1080p', not '540p'"),
         ("text2video", {"model": "viduq2", "resolution": "1080P"}, "not '1080P'. Did you mean '1080p'"),
         ("text2video", {"model": "viduq2", "aspect_ratio": "16x9"}, "or '4:3', not '16x9'. Did you mean '16:9'"),
         ("reference2video", {"model": "viduq2", "aspect_ratio": "16:9 "}, "not '16:9 '. Did you mean '16:9'"),
@@ -293,7 +293,11 @@ def test_the_default_gateways_own_model_is_not_doubted(endpoint: str) -> None:
 @pytest.mark.parametrize("model", ["viduq3-drama", "viduq3-ad", "vidu1.5"])
 def test_a_model_that_only_another_source_has_is_doubted_and_its_values_checked(model: str) -> None:
     """It has a row of its own."""
-    assert fields_of(build("reference2video", model=model)) == ["model"]
+    (doubt,) = build("reference2video", model=model).doubts()
+
+    assert doubt.field == "model"
+    assert {"viduq3", "viduq2-pro"} <= {*(doubt.allowed or ())}
+    assert not {model, "viduq9"} & {*(doubt.allowed or ())}
     assert refused("reference2video", model=model, duration=16).field == "duration"
 
 
@@ -389,8 +393,8 @@ def test_as_many_subjects_as_the_pages_allow_are_taken(model: str, subjects: lis
 @pytest.mark.parametrize(
     ("model", "subjects", "field"),
     [
-        ("viduq9", [STILL] * 8, "subjects"),
-        ("viduq2", [evolve(STILL, images=[LINK] * 3)] * 3, "subjects"),
+        ("viduq9", [ALONE] * 8, "subjects"),
+        ("viduq9", [*[evolve(STILL, images=[LINK] * 3)] * 2, evolve(STILL, images=[LINK] * 2)], "subjects"),
         ("viduq2-pro", [STILL] * 5, "subjects"),
         ("viduq2-pro", [MOVING] * 2, "subjects"),
         ("viduq2-pro", [STORED_MOVING] * 3, "subjects"),
@@ -407,6 +411,15 @@ def test_too_many_subjects_and_clips_in_subjects_of_other_models_are_refused(
     assert found.value.field == field
 
 
+def test_a_search_for_subjects_is_doubted_where_no_page_has_it() -> None:
+    """Beside pictures, and alone."""
+    ((_, beside),) = said(build("reference2video", model="viduq2", auto_subjects=True))
+    ((_, alone),) = said(with_subjects("viduq2", auto_subjects=True))
+
+    assert beside == "auto_subjects is for subjects, not for images and videos"
+    assert alone == "auto_subjects comes with 1 to 7 subjects on every page"
+
+
 def test_a_clip_leaves_a_temporary_subject_two_pictures() -> None:
     """They share three places; a stored subject's are not sent."""
     with pytest.raises(ValidationError, match="images takes 0 to 2 beside a clip, not 3"):
@@ -418,6 +431,7 @@ def test_a_clip_leaves_a_temporary_subject_two_pictures() -> None:
     ("request_", "fields"),
     [
         (with_subjects("viduq3-mix", STILL), ["subjects"]),
+        (with_subjects("vidu1.5", ALONE), ["model", "subjects"]),
         (with_subjects("viduq2", STORED_MOVING), ["subjects[0].videos"]),
         (with_subjects("viduq2", STILL, evolve(STILL, voice_id="v")), ["subjects[1].voice_id"]),
         (with_subjects("viduq2", evolve(STILL, voice_id="v"), audio=True), []),
@@ -453,6 +467,7 @@ EFFECTS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("text2video", {"model": "viduq2", "style": "anime"}, ["style"]),
     ("text2video", {"model": "viduq1", "bgm": True}, []),
     ("text2video", {"model": "viduq3-pro", "bgm": True}, ["bgm"]),
+    ("text2video", {"model": "viduq3-pro", "bgm": True, "duration": 1}, ["bgm"]),
     ("text2video", {"model": "viduq3-pro", "bgm": False}, []),
     ("text2video", {"model": "viduq2", "bgm": True}, []),
     ("text2video", {"model": "viduq2", "bgm": True, "duration": 8}, []),

@@ -22,7 +22,7 @@ def fault_of(url: str) -> str:
 def risk_of(url: str) -> str:
     """Return why callbacks may not arrive, or should not, as the end of a sentence; "" if nothing speaks against it."""
     parts = _split(url)
-    if not url or parts is None:
+    if parts is None:
         return ""
     if _is_private(parts.hostname or ""):
         return f"goes to {parts.hostname}, which nobody reaches from outside"
