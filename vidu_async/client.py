@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -22,6 +24,7 @@ from vidu_async.protocol.errors import (
     UnsupportedError,
     ValidationError,
     ViduError,
+    ViduWarning,
 )
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
@@ -66,6 +69,8 @@ class ViduClient:
         limits: how much at once; a `Limiter` is shared with other clients.
         polling: when to look at waiting tasks.
         timeouts: how long to be patient.
+        strict: refuse what is otherwise warned of (`ViduWarning`) when it is submitted: a model or value that only some
+            page has, or one without effect.
         session: your own aiohttp session for everything but creations and downloads, which always go over
             connections of their own.
         proxy: an HTTP proxy's URL. Proxies of the environment are ignored.
@@ -85,6 +90,7 @@ class ViduClient:
         limits: Limits | Limiter = _LIMITS,
         polling: PollingPolicy = _POLLING,
         timeouts: Timeouts = _TIMEOUTS,
+        strict: bool = False,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
@@ -98,6 +104,7 @@ class ViduClient:
         check("limits", limits, Limits | Limiter)
         check("polling", polling, PollingPolicy)
         check("timeouts", timeouts, Timeouts)
+        check("strict", strict, bool)
         self._gateway = gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._journal = MemoryJournal()
@@ -111,6 +118,7 @@ class ViduClient:
         self._outbox = Outbox(self._journal)
         self._bound: Transport | None = None
         self._lacking: set[str] = set()
+        self._strict = strict
 
     @property
     def gateway(self) -> Gateway:
@@ -149,7 +157,8 @@ class ViduClient:
                 same task and sends nothing.
 
         Raises:
-            ValidationError: a local file is missing or of a kind Vidu does not take. Nothing is paid.
+            ValidationError: a local file is missing or of a kind Vidu does not take, or `strict=True` and the request
+                is in doubt. Nothing is paid.
             IdempotencyConflictError: the key already names another request. Nothing is paid.
             LimiterFullError: too many submissions are waiting. Nothing is paid.
             ConnectError: no connection after four tries (one, if it is a `TLSError`). Nothing is paid.
@@ -160,6 +169,7 @@ class ViduClient:
         """
         self._bind_to_pay()
         _check_submission(request, key)
+        self._weigh(request)
         call = calls.create(self._gateway, request)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         meant = {"endpoint": request.endpoint, "fields": body}
@@ -171,6 +181,16 @@ class ViduClient:
         row = self._journal.begin(new_key() if key is None else key, digest, off_peak=_is_off_peak(request))
         submission = Submission(row.key, call, body, transport, self._limiter)
         return await self._outbox.send(submission, row, partial(self._accept, row))
+
+    def _weigh(self, request: Request | Subject) -> None:
+        """Warn of what the API may refuse or take without effect, or refuse it if so asked."""
+        doubts = [*request.doubts(), *self._gateway.doubts(getattr(request, "model", None))]
+        for doubt in doubts:
+            if doubt.field == "callback_url" and self._gateway.is_local:
+                continue  # whoever tests on this machine is called back there
+            if self._strict:
+                raise doubt
+            warnings.warn(doubt.said, ViduWarning, stacklevel=_depth_of_caller())
 
     def _accept(self, row: Row, task: Task, permit: Permit) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
@@ -195,6 +215,7 @@ class ViduClient:
         """
         self._bind_to_pay()
         self._require("subjects", "store subjects")
+        self._weigh(subject)
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         transport = self._bind_to_pay()  # again, as in `submit`
@@ -440,6 +461,14 @@ class ViduClient:
         await self._outbox.aclose()
         await self._watcher.aclose()
         await self._connections.aclose()
+
+
+def _depth_of_caller() -> int:
+    """Return the `stacklevel` of the first frame outside this file, for a warning given by the caller of this."""
+    depth, frame = 1, sys._getframe(1)  # noqa: SLF001 - as the warnings module itself does
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        depth, frame = depth + 1, frame.f_back
+    return depth
 
 
 def _check_submission(request: object, key: object) -> None:

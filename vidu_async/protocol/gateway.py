@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from attrs import evolve, field, frozen
 
-from vidu_async.protocol.errors import ConfigError
+from vidu_async.protocol.errors import ConfigError, ValidationError
 
 
 def _is_loopback(host: str) -> bool:
@@ -163,6 +163,18 @@ class Gateway:
                 is_bare = not urlsplit(wanted.base_url).path
                 return known if is_bare else evolve(known, base_url=wanted.base_url)
         return wanted
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, as a simulator is."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    def doubts(self, model: object) -> list[ValidationError]:
+        """Return the doubt about a model that it does not offer, where it says which it does."""
+        if not isinstance(model, str) or not self.models or model in self.models:
+            return []
+        said = f"model {model!r} is not among those that {self.base_url} offers: {', '.join(sorted(self.models))}"
+        return [ValidationError(said, field="model", value=model, allowed=sorted(self.models))]
 
     def url(self, path: str) -> str:
         """Return the full URL of a path below the API root; a path with a leading / is below `base_url`."""

@@ -1,0 +1,151 @@
+"""Doubts: what the API may refuse is warned of when it is submitted, or refused if so asked."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from vidu_async import (
+    Gateway,
+    ImageToVideo,
+    RawRequest,
+    ReferenceToVideo,
+    Subject,
+    TextToVideo,
+    ValidationError,
+    ViduClient,
+    ViduWarning,
+    request_from_wire,
+)
+from vidu_async.testing import Simulator
+
+LINK = "https://example.com/fox.png"
+FOX = TextToVideo(model="viduq3-turbo", prompt="a fox")
+
+
+async def warned(vidu: ViduClient, request: Any) -> list[warnings.WarningMessage]:
+    """Submit, and return the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        await vidu.submit(request)
+    return caught
+
+
+DOUBTFUL: list[tuple[Any, str, str]] = [
+    (evolve(FOX, model="viduq2", movement_amplitude="large"), "movement_amplitude", "has no effect with viduq2"),
+    (evolve(FOX, prompt="fox " * 501), "prompt", "2000"),
+    (evolve(FOX, off_peak=True, audio=False), "off_peak", "needs audio"),
+    (ImageToVideo(model="viduq2", images=[LINK], is_rec=True, prompt="a fox"), "is_rec", "ignore the prompt"),
+]
+
+
+@pytest.mark.parametrize(("request_", "name", "said"), DOUBTFUL, ids=[name for _, name, _ in DOUBTFUL])
+async def test_a_doubt_is_warned_of_and_the_request_is_sent(
+    request_: Any, name: str, said: str, vidu: ViduClient, sim: Simulator
+) -> None:
+    """Pages are not always right. The warning points at the line that submits."""
+    (warning,) = await warned(vidu, request_)
+
+    assert warning.category is ViduWarning
+    assert said in str(warning.message)
+    assert str(warning.message).startswith(name)
+    assert warning.filename == __file__
+    assert len(sim.accepted) == 1
+
+
+@pytest.mark.parametrize(("request_", "name", "said"), DOUBTFUL, ids=[name for _, name, _ in DOUBTFUL])
+async def test_a_strict_client_refuses_what_is_in_doubt(request_: Any, name: str, said: str, sim: Simulator) -> None:
+    """Before anything is sent."""
+    async with sim.client(strict=True) as vidu:
+        with pytest.raises(ValidationError) as refused:
+            await vidu.submit(request_)
+
+        assert (refused.value.field, refused.value.paid) == (name, "no")
+        assert said in str(refused.value)
+        assert not sim.requests
+        await vidu.submit(FOX)
+
+
+async def test_an_unknown_model_is_warned_of_with_the_nearest_known(vidu: ViduClient) -> None:
+    """It goes out all the same: new ones appear."""
+    with pytest.warns(ViduWarning, match="Did you mean 'viduq3-turbo'"), pytest.raises(Exception, match="Unavailable"):
+        await vidu.submit(evolve(FOX, model="viduq3-trubo"))
+
+
+async def test_what_is_not_in_doubt_is_silent(vidu: ViduClient) -> None:
+    """As is what is sent unchecked."""
+    for request in (FOX, RawRequest("text2video", {"model": "viduq3-turbo", "prompt": "a fox", "style": "anime"})):
+        assert await warned(vidu, request) == []
+
+
+async def test_a_warning_that_is_an_error_stops_the_request(vidu: ViduClient, sim: Simulator) -> None:
+    """With `python -W error`, say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ViduWarning):
+            await vidu.run(DOUBTFUL[0][0])
+
+    assert not sim.requests
+
+
+async def test_a_warning_of_run_points_at_its_caller_too(vidu: ViduClient) -> None:
+    """And not into the library."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        await vidu.run(DOUBTFUL[0][0])
+
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+async def test_a_model_that_the_gateway_does_not_offer_is_in_doubt() -> None:
+    """Where it says which it does."""
+    ways = Gateway(base_url="https://gateway.example", models={"viduq3-turbo", "viduq1"})
+    async with Simulator(ways=ways) as sim, sim.client(strict=True) as vidu:
+        await vidu.submit(FOX)
+        with pytest.raises(ValidationError, match="viduq1, viduq3-turbo") as refused:
+            await vidu.submit(evolve(FOX, model="viduq2"))
+
+    assert (refused.value.field, refused.value.allowed) == ("model", ("viduq1", "viduq3-turbo"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/cb", "http://localhost/cb"])
+async def test_a_callback_to_this_machine_is_in_doubt_unless_the_gateway_is_here_too(url: str, sim: Simulator) -> None:
+    """Whoever tests against a simulator is right to be called back here."""
+    request = evolve(FOX, callback_url=url)
+    assert [doubt.field for doubt in request.doubts()] == ["callback_url"]
+
+    async with sim.client(strict=True) as vidu:
+        await vidu.submit(request)
+    gateway = Gateway(base_url="https://gateway.invalid")
+    async with ViduClient("sk-x", gateway=gateway, strict=True) as far:
+        with pytest.raises(ValidationError, match="callback_url"):
+            await far.submit(request)
+
+
+async def test_a_subject_in_doubt_is_weighed_before_it_is_stored(sim: Simulator) -> None:
+    """Storing costs credits."""
+    slip = Subject(name="fox", images=[LINK], extra={"voise_id": "v1"})
+    async with sim.client(strict=True) as vidu:
+        with pytest.raises(ValidationError, match="Did you mean 'voice_id'"):
+            await vidu.create_subject(slip)
+        with pytest.raises(ValidationError, match=r"subjects\[0\]\.extra"):
+            await vidu.submit(ReferenceToVideo(model="viduq3-turbo", prompt="@fox", subjects=[slip]))
+
+    assert not sim.requests
+
+
+async def test_a_slip_in_a_row_of_a_file_is_found(sim: Simulator) -> None:
+    """The picture alone would make a video, and be paid."""
+    row = {"model": "viduq3-turbo", "images": [LINK], "Prompt": "a fox"}
+    async with sim.client(strict=True) as vidu:
+        with pytest.raises(ValidationError, match="Did you mean 'prompt'"):
+            await vidu.submit(request_from_wire("img2video", row))
+
+
+def test_strict_is_a_flag() -> None:
+    """`strict="false"` would be true."""
+    with pytest.raises(Exception, match="strict"):
+        ViduClient("sk-x", strict="false")  # type: ignore[arg-type]
