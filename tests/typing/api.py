@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_type
@@ -37,10 +38,22 @@ from vidu_async import (
     VideoInfo,
     ViduClient,
     ViduError,
+    ViduWarning,
     WatermarkPosition,
     request_from_wire,
 )
-from vidu_async.testing import Simulator, run_virtual
+from vidu_async.testing import (
+    CUT,
+    DROP,
+    DROP_AFTER,
+    Faults,
+    Refusal,
+    Reply,
+    Serve,
+    Simulator,
+    Throttle,
+    run_virtual,
+)
 
 
 def requests(picture: Path, content: bytes) -> list[Request]:
@@ -63,7 +76,22 @@ async def client(session: aiohttp.ClientSession) -> None:
     """Every method of the client."""
     async with ViduClient(
         "key",
-        gateway=Gateway(base_url="https://a.invalid", api_root="/v2", auth_scheme="Token", lists=True, cancels=None),
+        gateway=Gateway(
+            base_url="https://a.invalid",
+            api_root="/v2",
+            auth_header="X-Key",
+            auth_scheme="",
+            headers={"X-Tenant": "den"},
+            query_path="creations?task_id={id}",
+            lists=True,
+            cancels=None,
+            credits=False,
+            subjects=False,
+            models={"viduq2"},
+            model_aliases={"viduq2": "q2"},
+            subject_key="id",
+        ),
+        strict=True,
         limits=Limits(submissions=8, in_flight=None, rate=2.5, queue=100),
         polling=Polling(min_interval=1.0, max_interval=20.0, max_per_second=None),
         timeouts=Timeouts(connect=10, read=120, write=60, submit=600),
@@ -107,6 +135,12 @@ async def handles(handle: TaskHandle) -> None:
     await handle.cancel()
 
 
+def doubts(request: TextToVideo) -> None:
+    """What may be warned of."""
+    assert_type(request.doubts(), tuple[ValidationError, ...])
+    warnings.simplefilter("error", ViduWarning)
+
+
 def values(task: Task, creation: Creation) -> None:
     """What answers hold."""
     assert_type(task.creations, tuple[Creation, ...])
@@ -122,7 +156,7 @@ def errors(error: ViduError) -> object:  # noqa: PLR0911 - one for each class
     if isinstance(error, RateLimitError):
         return assert_type(error.retry_after, float | None)
     if isinstance(error, APIError):
-        return error.status, error.reason, error.message, error.trace_id
+        return error.status, error.statuses, error.reason, error.message, error.trace_id, error.is_upstream
     if isinstance(error, SubmissionUnknownError):
         return error.key, error.evidence
     if isinstance(error, ValidationError):
@@ -136,8 +170,31 @@ def errors(error: ViduError) -> object:  # noqa: PLR0911 - one for each class
 
 async def testing() -> None:
     """What tests of users use."""
-    async with Simulator(time_scale=1.0, credits=5, fails=lambda _: None) as sim:
+    async with Simulator(
+        time_scale=1.0,
+        credits=5,
+        fails=lambda _: None,
+        dialect="deepwl",
+        ways=Gateway(base_url="https://a.invalid", query_path="task/{id}/creations"),
+        new_id=lambda: "video_1",
+        faults=Faults(failures={"AuditFailed": 0.1}, refusals={"TooManyRequests": 0.1, 502: 0.1}, on="everything"),
+        throttle=Throttle(rate=5, quota=10, retry_after=1),
+        list_lag=1.0,
+        query_lag=1.0,
+        link_life=60,
+        on_change=print,
+        seed=7,
+    ) as sim:
         assert_type(sim.client(limits=Limiter(Limits(rate=1))), ViduClient)
+        sim.faults = Faults(drops_before=0.1, drops_after=0.1, cuts=0.1, slow=0.1)
+        sim.intercept = intercept
+
+
+async def intercept(_method: str, path: str, *_: object) -> Reply | Serve | Refusal | None:
+    """Every kind of verdict that is not a constant."""
+    verdicts = (Reply(503, after=True, cut=True), Serve(delay=1), Refusal("AuditFailed", "no"), CUT, DROP, DROP_AFTER)
+    assert verdicts
+    return None if path else Reply(200, {"task_id": "7"})
 
 
 def virtual() -> None:
