@@ -112,10 +112,13 @@ def test_every_refusal_reads_into_an_error_with_its_status(answer: Answer) -> No
 @example(row={"task_id": True, "id": None})
 @example(row={"task_id": {}, "id": []})
 @example(row={"task_id": 1.5})
+@example(row={"task_id": 0})
+@example(row={"task_id": -1, "id": "0"})
 @example(row={"task_id": BIG})
 def test_a_task_has_the_id_that_its_answer_names_or_there_is_no_task(row: dict[str, Any]) -> None:
     """Never one made up, such as "None"."""
-    named = {str(row[name]) for name in ("task_id", "id") if type(row.get(name)) in {str, int}} - {""}
+    named = {str(row[name]).strip() for name in ("task_id", "id") if type(row.get(name)) in {str, int}}
+    named = {name for name in named if name not in {"", "0"} and not name.startswith("-")}
     try:
         found = read_task(ok(row))
     except ViduError:

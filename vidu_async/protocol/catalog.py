@@ -1,4 +1,4 @@
-"""What each model offers at each endpoint: one table, and nothing that judges (`verdicts.py` does).
+"""What each model offers at each endpoint: one table, and nothing that judges (`validation` does).
 
 Its rule: a value is either *listed*, on the newest official page of its endpoint, or it is in a field whose name begins
 with `also`: an older official page, the model map, the default gateway's page, a documented example or a recorded task

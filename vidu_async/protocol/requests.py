@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from attrs import NOTHING, evolve, field, fields, frozen
 
-from vidu_async.protocol import references, verdicts, wire
+from vidu_async.protocol import wire
 from vidu_async.protocol.checks import CHECKS, Media, by_type, hint, is_empty, is_remote, refusal, shown
 from vidu_async.protocol.errors import ValidationError
+from vidu_async.protocol.validation import references, verdicts
 
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vidu_async.protocol import catalog
-from vidu_async.protocol.asked import Asked, Found, counted, span
 from vidu_async.protocol.catalog import CATALOG
-from vidu_async.protocol.effects import NEEDS_AUDIO, hears
 from vidu_async.protocol.errors import ValidationError
+from vidu_async.protocol.validation.asked import Asked, Found, counted, span
+from vidu_async.protocol.validation.effects import NEEDS_AUDIO, hears
 
 
 def check_subject(given: Mapping[str, Any]) -> None:

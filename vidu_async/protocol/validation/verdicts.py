@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vidu_async.protocol import catalog
-from vidu_async.protocol.asked import Asked, Choice, Found, Rule, span
-from vidu_async.protocol.callback_url import fault_of, risk_of
 from vidu_async.protocol.catalog import CATALOG, Row
 from vidu_async.protocol.checks import hint, nearest, shown
-from vidu_async.protocol.effects import combined, effects
 from vidu_async.protocol.errors import ValidationError
-from vidu_async.protocol.references import (
+from vidu_async.protocol.validation.asked import Asked, Choice, Found, Rule, span
+from vidu_async.protocol.validation.callback_url import fault_of, risk_of
+from vidu_async.protocol.validation.effects import combined, effects
+from vidu_async.protocol.validation.references import (
     auto_subjects,
     clips,
     few_images,

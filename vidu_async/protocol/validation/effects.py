@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from vidu_async.protocol import catalog
-from vidu_async.protocol.asked import Asked, Found
 from vidu_async.protocol.catalog import OffPeak, Row
+from vidu_async.protocol.validation.asked import Asked, Found
 
 
 def hears(asked: Asked, row: Row) -> bool:
