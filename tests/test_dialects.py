@@ -282,10 +282,39 @@ def test_a_task_on_its_way_is_read_with_its_progress(value: Any, state: str, pro
     assert (task.state, task.progress, task.creations) == (state, progress, ())
 
 
-def test_an_end_is_believed_wherever_it_stands() -> None:
-    """The result exists, whatever the envelope still says of it."""
+def test_the_innermost_state_is_believed() -> None:
+    """The result exists, whatever the envelope still says of it; and a failure of the whole is one."""
     assert queried(_wrapped(VIDU, status="IN_PROGRESS")).has_result
-    assert queried(_wrapped({"state": "processing"}, status="SUCCESS")).state is TaskState.SUCCESS
+    assert queried(_wrapped({"state": "processing"}, status="SUCCESS")).state is TaskState.PROCESSING
+    assert queried(_wrapped({"state": "processing"}, status="FAILURE")).state is TaskState.FAILED
+
+
+@pytest.mark.parametrize("word", ["success", "failed", "ok", 200])
+def test_the_status_of_an_envelope_is_not_that_of_the_task(word: Any) -> None:
+    """It says how asking went."""
+    envelope = {"status": word, "message": "", "data": {"task_id": ASKED}}
+
+    assert created(envelope).state is TaskState.UNKNOWN
+    assert queried(envelope).state is TaskState.UNKNOWN
+    assert queried({**envelope, "data": {"task_id": ASKED, "status": "processing"}}).state is TaskState.PROCESSING
+
+
+def test_a_result_is_read_once() -> None:
+    """Also where the envelope repeats it."""
+    value = {"data": {"task_id": "1", "status": "success", "videos": [{"url": LINK}], "data": VIDU}}
+
+    assert len(queried(value).creations) == 1
+
+
+@pytest.mark.parametrize("code", ["Unauthorized", "rate_limited", 401, "429"])
+def test_a_failed_question_is_no_failed_task(code: Any) -> None:
+    """An id beside it may be that of the question."""
+    error = {"code": code, "reason": "TooManyRequests", "message": "no"}
+
+    for value in ({"status": "failed", "error": error}, {"id": "req-1", "status": "failed", "error": error}):
+        with pytest.raises(APIError):
+            queried(value)
+    assert queried({"id": ASKED, "status": "failed", "error": error}).state is TaskState.FAILED
 
 
 def test_what_a_task_was_given_is_not_its_result() -> None:

@@ -69,6 +69,14 @@ _LINK_LISTS = ("result", "output", "urls", "videourls", "imageurls")
 """Lists of bare links. `images` and `videos` that hold such are what the task was given."""
 _MARKS = frozenset({"state", "creations", "errcode", "failreason", "progress", "credits", "createdat", "videourl"})
 """Names that only tasks have: by them an answer is one even if it does not repeat the id it was asked about."""
+_OF_TASKS = _MARKS | {
+    "taskstatus",
+    *_IDS,
+    *_LISTS,
+    *_LINK_LISTS,
+    *(name for names in _LINKS.values() for name in names),
+}
+"""Names by which an object among others speaks of a task; the `status` of an envelope is its own."""
 _NOTHING = frozenset({"", "0", "none", "null", "ok", "success", "succeed", "succeeded"})
 """Codes and messages that are no error's."""
 _FINE = _NOTHING | {"1", "200", "201", "202", "1000"}
@@ -100,7 +108,7 @@ def upright(value: object, asked: str = "", *, is_listed: bool = False) -> Uprig
         state, word = _state_of(rows)
     identity = identity_of(rows) or _named_alone(value)
     is_refusal = state is TaskState.UNKNOWN and not is_listed and any(map(_is_error, rows))
-    if is_refusal or not (identity or (asked and _is_about_a_task(rows, state))):
+    if is_refusal or not _is_about_a_task(rows, state, identity, asked):
         return Upright(None)
     task = _translated(rows)
     task |= {"id": asked or identity, "state": state, "state_text": word}
@@ -173,11 +181,13 @@ def _named_alone(value: object) -> str:
 
 
 def _state_of(rows: list[dict[str, Any]]) -> tuple[TaskState, str]:
-    """Return the state and its word: an end wherever it stands, else what the innermost object says."""
-    said = [pair for row in reversed(rows) for pair in _states(row)]
-    ended = [pair for pair in said if pair[0].is_terminal]
+    """Return the state and its word: the innermost that is known, unless a failure stands around what goes on."""
+    speaking = [row for row in reversed(rows) if len(rows) == 1 or not _OF_TASKS.isdisjoint(row)]
+    said = [pair for row in speaking for pair in _states(row)]
     known = [pair for pair in said if pair[0] is not TaskState.UNKNOWN]
-    return next(iter(ended or known or said), (TaskState.UNKNOWN, ""))
+    if known and not known[0][0].is_terminal:
+        known = [pair for pair in known if pair[0] is TaskState.FAILED] or known
+    return next(iter(known or said), (TaskState.UNKNOWN, ""))
 
 
 def _states(row: dict[str, Any]) -> Iterator[tuple[TaskState, str]]:
@@ -213,19 +223,28 @@ def _failed_inside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         texts = [row.get("message"), error, error.get("message") if isinstance(error, dict) else None]
         for held in [error, *(quoted_json(item) for item in texts if isinstance(item, str))]:
             inner = opened(held)
-            state, _ = _state_of(inner)
-            if state is TaskState.FAILED and _is_about_a_task(inner, TaskState.UNKNOWN):
+            is_task = _has_marks(inner) or identity_of(inner)
+            if is_task and _state_of(inner)[0] is TaskState.FAILED:
                 return inner
     return []
 
 
-def _is_about_a_task(rows: list[dict[str, Any]], state: TaskState) -> bool:
-    """Whether an answer without an id speaks of a task at all."""
-    if any(not _MARKS.isdisjoint(row) for row in rows) or identity_of(rows):
-        return True
-    if state is TaskState.FAILED:
-        return any(row.get("error") for row in rows) and not dig(rows).is_about_the_question
-    return state not in {TaskState.UNKNOWN, TaskState.SUCCESS}
+def _is_about_a_task(rows: list[dict[str, Any]], state: TaskState, identity: str, asked: str) -> bool:
+    """Whether an answer speaks of a task, which a query's need not name."""
+    if _has_marks(rows):
+        return bool(identity or asked)
+    if state in {TaskState.UNKNOWN, TaskState.SUCCESS}:
+        return bool(identity)
+    if state is TaskState.FAILED and identity != asked:
+        # Such as {"status": "failed", "error": ...}: that of the task, or of the question?
+        if any(row.get("error") for row in rows):
+            return bool(identity or asked) and not dig(rows).is_about_the_question
+        return bool(identity)
+    return bool(identity or asked)
+
+
+def _has_marks(rows: list[dict[str, Any]]) -> bool:
+    return any(not _MARKS.isdisjoint(row) for row in rows)
 
 
 def _failure(rows: list[dict[str, Any]], task: dict[str, Any], word: str) -> dict[str, str | None]:
@@ -253,7 +272,7 @@ def _is_link(value: object) -> bool:
 
 def _creations(rows: list[dict[str, Any]], state: TaskState) -> list[dict[str, Any]]:
     """Return the results: of the innermost object that lists any, or the links that stand alone in a success."""
-    listed = [creation for row in reversed(rows) for creation in _listed(row, state)]
+    listed = next(filter(None, (_listed(row, state) for row in reversed(rows))), [])
     if any(creation.get("url") for creation in listed) or state is not TaskState.SUCCESS:
         return listed
     return next(filter(None, map(_alone, reversed(rows))), listed)
