@@ -132,7 +132,7 @@ class Gateway:
         parts = urlsplit(self.base_url)
         if parts.scheme == "http" and not (self.allow_insecure or _is_loopback(parts.hostname or "")):
             raise ConfigError(
-                f"base_url {self.base_url!r} would send the key unencrypted. Use https, or allow_insecure=True"
+                f"base_url {self.base_url!r} would send the key unencrypted. Use https, or Gateway(allow_insecure=True)"
             )
         if "{id}" not in self.query_path:
             raise ConfigError(f"query_path {self.query_path!r} must contain {{id}}")

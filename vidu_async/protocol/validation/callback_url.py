@@ -16,7 +16,7 @@ def fault_of(url: str) -> str:
         return "must be a URL, https://host/path"
     if not parts.hostname:
         return "must name a host, https://host/path"
-    return "must not have a fragment: '#' and what follows is never sent" if "#" in url else ""
+    return "must have no fragment ('#' and what follows is never sent)" if "#" in url else ""
 
 
 def risk_of(url: str) -> str:

@@ -122,7 +122,7 @@ def _meta_data(asked: Asked) -> Found:
     try:
         json.loads(asked.given.get("meta_data", "null"))
     except (ValueError, RecursionError) as error:
-        yield asked.wrong("meta_data", f"meta_data must be JSON text: {error}")
+        yield asked.wrong("meta_data", f"meta_data must be JSON text: {error}, in {shown(asked.given['meta_data'])}")
 
 
 def _long_prompt(asked: Asked) -> Found:
@@ -143,8 +143,9 @@ def _longish_prompt(asked: Asked) -> Found:
 
 
 def _refused_callback(asked: Asked) -> Found:
-    if fault := fault_of(asked.given.get("callback_url", "")):
-        yield asked.wrong("callback_url", f"callback_url {fault}")
+    url = asked.given.get("callback_url", "")
+    if fault := fault_of(url):
+        yield asked.wrong("callback_url", f"callback_url {fault}, not {shown(url)}")
 
 
 def _doubtful_callback(asked: Asked) -> Found:
