@@ -9,52 +9,16 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
+from vidu_async.protocol.refusals import REASONS
 from vidu_async.testing import checks
 
-# https://platform.vidu.com/docs/error-code; the last two are what HTTP itself asks for.
-_REASONS: Final[Mapping[int, tuple[str, ...]]] = {
-    400: (
-        "BadRequest",
-        "FieldLacking",
-        "FieldInvalid",
-        "FieldUnwanted",
-        "FieldItemCountOutOfRange",
-        "PageSizeOutOfRange",
-        "ImageFormatInvalid",
-        "ImageSizeInvalid",
-        "ImageDownloadFailure",
-        "VideoFormatInvalid",
-        "VideoDownloadFailure",
-        "ModelUnavailable",
-        "CreditInsufficient",
-        "OperationInProcess",
-        "UserCancelled",
-        "TaskPromptPolicyViolation",
-        "CreationPolicyViolation",
-        "AuditSubmitIllegal",
-        "AuditFailed",
-        "PhotoAuditNotPass",
-        "ImageCheckBodyJointsFailed",
-        "ImageCheckFaceFailed",
-        "ImageObjectsUndetected",
-        "FaceDetectFailure",
-        "FaceDetectNotPass",
-        "NoFaceDetected",
-        "MultiFaceDetected",
-    ),
-    401: ("Unauthorized",),
-    403: ("Forbidden",),
-    404: ("NotFound", "TaskNotFound", "CreationNotFound"),
-    409: ("Conflict",),
-    429: ("QuotaExceeded", "TooManyRequests", "SystemThrottling"),
-    499: ("Canceled",),
-    500: ("InternalServiceFailure", "Unknown"),
-    405: ("MethodNotAllowed",),
-    413: ("RequestEntityTooLarge",),
+STATUS: Final[Mapping[str, int]] = {
+    **{word: reason.status for word, reason in REASONS.items()},
+    # What HTTP itself asks for.
+    "MethodNotAllowed": 405,
+    "RequestEntityTooLarge": 413,
 }
-STATUS: Final = {reason: status for status, reasons in _REASONS.items() for reason in reasons}
 """The HTTP status of each reason."""
-
 
 _SERVER_ERROR: Final = 500
 
