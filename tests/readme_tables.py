@@ -12,7 +12,7 @@ from vidu_async import Gateway, TextToVideo, ViduError
 from vidu_async.protocol import calls
 from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.gateway import DOCUMENTED
-from vidu_async.protocol.refusals import REASONS, Reason
+from vidu_async.protocol.reasons import REASONS, Reason
 from vidu_async.submission import judge
 
 README = Path(__file__).parent.parent / "README.md"

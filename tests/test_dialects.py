@@ -186,7 +186,11 @@ FAILURES: dict[str, tuple[Any, str | None, str | None]] = {
         "not allowed",
     ),
     "an error's text": ({"id": "v", "status": "failed", "error": "content policy"}, None, "content policy"),
-    "no id": ({"status": "failed", "error": {"code": "500", "message": "it failed"}}, None, "it failed"),
+    "in a fine envelope": ({"code": 0, "data": {"status": "failed", "msg": "bad prompt"}}, None, "bad prompt"),
+    "in an output": ({"output": {"task_status": "FAILED", "code": "E", "message": "x"}}, "E", "x"),
+    "another word": ({"id": ASKED, "status": "error", "error": {"message": "boom"}}, None, "boom"),
+    "aborted": (_vod(Status="ABORTED", Message="stopped", Output=None), None, "stopped"),
+    "under a status message": ({"task_id": "1", "task_status": "failed", "task_status_msg": "risk"}, None, "risk"),
     "wrapped": (
         _wrapped({"state": "failed", "err_code": "invalid_asset"}, status="FAILURE", fail_reason="a face"),
         "invalid_asset",
@@ -211,7 +215,7 @@ FAILURES: dict[str, tuple[Any, str | None, str | None]] = {
         "no",
     ),
     "in an error's text": (
-        {"code": "task_failed", "message": json.dumps({"id": "1", "state": "failed", "err_code": "AuditFailed"})},
+        {"code": "task_failed", "message": json.dumps({"id": ASKED, "state": "failed", "err_code": "AuditFailed"})},
         "AuditFailed",
         None,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import readme_tables
 
-from vidu_async.protocol.refusals import REASONS
+from vidu_async.protocol.reasons import REASONS
 
 
 def test_the_tables_of_the_readme_are_those_of_the_code() -> None:

@@ -25,7 +25,8 @@ from vidu_async import (
 )
 from vidu_async.protocol import calls
 from vidu_async.protocol.answers import Answer
-from vidu_async.protocol.refusals import REASONS, error_from
+from vidu_async.protocol.reasons import REASONS
+from vidu_async.protocol.refusals import error_from
 from vidu_async.submission import is_throttle, judge
 from vidu_async.testing import Reply, Simulator
 

@@ -246,7 +246,7 @@ def test_a_large_number_keeps_each_digit(seed: Any) -> None:
 @pytest.mark.parametrize("name", ["state", "status"])
 def test_a_state_is_read_under_either_name_and_kept_as_worded(name: str, word: str, state: TaskState) -> None:
     """A state that nobody documented is a state of its own, and not an end."""
-    found = read_task(ok({"task_id": "7", name: word}))
+    found = read_task(ok({"task_id": "7", name: word}), task_id="7")
 
     assert (found.state, found.state_text) == (state, word)
 

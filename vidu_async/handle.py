@@ -24,7 +24,7 @@ from vidu_async.protocol.errors import (
     TaskTimeoutError,
 )
 from vidu_async.protocol.models import Task, TaskState
-from vidu_async.protocol.refusals import advice_on
+from vidu_async.protocol.reasons import advice_on
 from vidu_async.watcher import PATIENCE
 
 if TYPE_CHECKING:

@@ -95,13 +95,19 @@ def judge(call: Call[T], answer: Answer, key: str) -> T:
         target = answer.headers.get("location", "nowhere").partition("?")[0]
         said = f"{call.url} redirects to {target}, which is not followed: nothing was created"
         raise _noted(ProtocolError(said), "no", key)
-    raise _unknown(key, f"answer {error.said}")
+    named = f"; it names task {', '.join(error.tasks)}" if error.tasks else ""
+    raise _unknown(key, f"answer {error.said}{named}")
 
 
 def _is_refusal(error: APIError, answer: Answer) -> bool:
     """Whether nothing was created: every status says so that the answer has or repeats, in words of the API."""
     is_said = error.readable or not answer.body.strip() or answer.status in _PLAIN_REFUSALS
-    return is_said and _REFUSALS.issuperset(error.statuses) and error.reason != _IN_PROCESS
+    return is_said and error.reason != _IN_PROCESS and _agrees(error, _REFUSALS)
+
+
+def _agrees(error: APIError, statuses: frozenset[int]) -> bool:
+    """Whether everything that an answer says is of these statuses, and it names no task."""
+    return error.is_whole and not error.tasks and statuses.issuperset(error.statuses)
 
 
 def _unknown(key: str, evidence: str, when: str = "was sent") -> SubmissionUnknownError:
@@ -113,8 +119,9 @@ def is_throttle(error: ViduError) -> bool:
     """Whether the server refused at the door and would take the same request later."""
     if not isinstance(error, RateLimitError):
         return False
-    is_told = _THROTTLED in error.statuses and _REFUSALS.issuperset(error.statuses)
-    return error.status == _THROTTLED or is_told or (error.status == 503 and error.reason == "SystemThrottling")  # noqa: PLR2004
+    if error.status == 503 and error.reason == "SystemThrottling":  # noqa: PLR2004 - Service Unavailable
+        return _agrees(error, _REFUSALS | {503})
+    return _THROTTLED in error.statuses and _agrees(error, _REFUSALS)
 
 
 @define(eq=False)

@@ -16,10 +16,12 @@ from vidu_async.protocol.refusals import dig
 from vidu_async.protocol.values import quoted_json, squeezed, text, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 # Names are compared without case and underscores: `TaskId`, `taskId` and `task_id` are one.
-_ENVELOPES = ("response", "data", "result", "output", "task", "aigcvideotask", "aigcimagetask", "taskresult")
+_ENVELOPES = (
+    *("response", "data", "result", "output", "task", "aigcvideotask", "aigcimagetask", "taskresult", "content"),
+)
 _LISTED = ("data", "response", "result", "items", "list", "records")
 """Where others have what Vidu calls `tasks` or `subjects`."""
 _DEPTH = 6
@@ -30,7 +32,7 @@ STATES = {
     **dict.fromkeys(("queueing", "queued", "queuing", "inqueue", "waiting", "wait", "pending"), TaskState.QUEUEING),
     **dict.fromkeys(("processing", "running", "run", "inprogress", "generating"), TaskState.PROCESSING),
     **dict.fromkeys(("success", "succeed", "succeeded", "successful", "completed", "complete"), TaskState.SUCCESS),
-    **dict.fromkeys(("failed", "failure", "fail"), TaskState.FAILED),
+    **dict.fromkeys(("failed", "failure", "fail", "error", "aborted", "expired", "rejected"), TaskState.FAILED),
 }
 """Words for a state, without case, underscores and hyphens. Any other is `TaskState.UNKNOWN`."""
 _ENDED = frozenset({"finish", "finished", "done"})
@@ -45,7 +47,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "credits": ("credits",),
     "payload": ("payload",),
     "err_code": ("errcodeext", "errcode", "errorcode", "failcode"),
-    "err_msg": ("errmsg", "errormessage", "failreason"),
+    "err_msg": ("errmsg", "errormessage", "failreason", "taskstatusmsg"),
     "created_at": ("createdat", "createtime", "submittime", "created"),
     "progress": ("progress",),
     "duration": ("duration", "seconds"),
@@ -55,35 +57,48 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 """Vidu's names and what others call the same, the likeliest first."""
 _WORDS = [(other, name) for name, others in _NAMES.items() for other in reversed(others)]
-_IDS = ("taskid", "taskno", "asyncid", "id")
-"""`id` last: beside a `task_id` it may be the number of a row in somebody's database."""
-_STATE_NAMES = ("state", "status", "taskstatus")
+_TASK_IDS = ("taskid", "taskno", "asyncid")
+"""Names of ids that only tasks have; an `id` may be that of the request, or a row's in somebody's database."""
+_STATE_NAMES = ("state", "taskstatus", "status")
+_RESULTS = ("resulturl", "outputurl", "signedurl", "fileurl", "demoaudio")
+"""Names of links that only results have; the others may be what the task was given."""
 _LINKS = {
-    "url": ("url", "uri", "videourl", "imageurl", "fileurl", "signedurl", "resulturl", "outputurl", "demoaudio"),
+    "url": ("url", "nomarkuri", "uri", *_RESULTS, "videourl", "imageurl"),
     "cover_url": ("coverurl", "coveruri", "coverimageurl", "thumbnailurl"),
     "watermarked_url": ("watermarkedurl",),
 }
 """The links of one result, by Vidu's names."""
-_LISTS = ("creations", "fileinfos", "videoresult", "imageresult", "videos", "images")
-_LINK_LISTS = ("result", "output", "urls", "videourls", "imageurls")
-"""Lists of bare links. `images` and `videos` that hold such are what the task was given."""
-_MARKS = frozenset({"state", "creations", "errcode", "failreason", "progress", "credits", "createdat", "videourl"})
+_ALONE = (*_RESULTS, "videourl", "url", "imageurl", "uri")
+"""The same where they stand in the task itself."""
+_LINK_LISTS = ("result", "output", "outputs", "results", "urls", "videourls", "imageurls", "video")
+"""Bare links, or lists of them. `images` and `videos` that hold such are what the task was given."""
+_LISTS = (
+    "fileinfos",
+    "videoresult",
+    "imageresult",
+    "results",
+    "outputs",
+    "result",
+    "output",
+    "data",
+    "videos",
+    "images",
+)
+"""Lists of results besides `creations`, the ones a task may also be given last."""
+_MARKS = frozenset(
+    {"state", "creations", "errcode", "failreason", "progress", "credits", "createdat", "taskstatus", "object"}
+)
 """Names that only tasks have: by them an answer is one even if it does not repeat the id it was asked about."""
-_OF_TASKS = _MARKS | {
-    "taskstatus",
-    *_IDS,
-    *_LISTS,
-    *_LINK_LISTS,
-    *(name for names in _LINKS.values() for name in names),
-}
-"""Names by which an object among others speaks of a task; the `status` of an envelope is its own."""
-_NOTHING = frozenset({"", "0", "none", "null", "ok", "success", "succeed", "succeeded"})
+_OF_TASKS = _MARKS | {*_TASK_IDS, *_ALONE, *(name for name in _LISTS + _LINK_LISTS if name not in _ENVELOPES)}
+"""Names by which an object around another speaks of the task, too; the `status` of a mere envelope is its own."""
+_NOTHING = frozenset({"", "0", "none", "null", "ok", "success", "succeed", "succeeded", "请求成功", "成功"})
 """Codes and messages that are no error's."""
-_FINE = _NOTHING | {"1", "200", "201", "202", "1000"}
+_FINE = _NOTHING | {"200", "201", "202"}
 """Codes of envelopes that are none, either."""
-_LEAST_ERROR = 400
+_STATUSES = range(400, 600)
+_BAD_STATUSES = frozenset({"error", "fail", "failed", "failure"})
 _NO_IDS = frozenset({"0", "null", "none", "undefined"})
-_ALONE = re.compile(r"(?=.*\d)[\w.:^-]{6,128}")
+_BARE_ID = re.compile(r"(?=.*\d)[\w.:^-]{6,128}")
 """An id that is all an envelope holds."""
 
 
@@ -101,25 +116,26 @@ def upright(value: object, asked: str = "", *, is_listed: bool = False) -> Uprig
 
     What `is_listed` among tasks and has an id is one, whatever else it says.
     """
-    rows = opened(value) if isinstance(value, dict) else []
-    state, word = _state_of(rows)
-    if state is TaskState.UNKNOWN and (failed := _failed_inside(rows)):
-        rows = failed
-        state, word = _state_of(rows)
+    rows = _failed_inside(value, asked) or opened(value)
     identity = identity_of(rows) or _named_alone(value)
-    is_refusal = state is TaskState.UNKNOWN and not is_listed and any(map(_is_error, rows))
-    if is_refusal or not _is_about_a_task(rows, state, identity, asked):
+    state, word = _state_of(rows)
+    creations = _creations(rows, state)
+    is_refusal = state is TaskState.UNKNOWN and not is_listed and any(_is_error(row, identity) for row in rows)
+    if is_refusal or not _is_about_a_task(rows, state, identity, asked, has_link=bool(creations)):
         return Upright(None)
-    task = _translated(rows)
-    task |= {"id": asked or identity, "state": state, "state_text": word}
-    task["creations"] = [{**creation, "task_id": task["id"]} for creation in _creations(rows, state)]
+    if state is TaskState.SUCCESS and not (creations or _has_marks(rows)) and (not asked or len(rows) > 1):
+        state = TaskState.UNKNOWN  # a bare "status": "success" may be that of the question
+    task = _translated(rows) | {"id": asked or identity, "state": state, "state_text": word}
+    task["creations"] = [{**creation, "task_id": task["id"]} for creation in creations]
     return Upright(task | _failure(rows, task, word), identity)
 
 
 def is_error(value: object) -> bool:
-    """Whether an answer that should be none has the marks of an error."""
+    """Whether an answer that should be no task has the marks of an error."""
     rows = opened(value)
-    return _state_of(rows)[0] is TaskState.UNKNOWN and any(map(_is_error, rows))
+    identity = identity_of(rows)
+    is_bad = any((text(row.get("status")) or "").lower() in _BAD_STATUSES for row in rows)
+    return is_bad or any(_is_error(row, identity) for row in rows)
 
 
 def listed(value: object, name: str) -> tuple[list[dict[str, Any]], str] | None:
@@ -143,17 +159,11 @@ def listed(value: object, name: str) -> tuple[list[dict[str, Any]], str] | None:
 def opened(value: object) -> list[dict[str, Any]]:
     """Return the objects from the outermost envelope to the innermost, under plain names."""
     rows: list[dict[str, Any]] = []
-    while (inner := _object(value)) and len(rows) < _DEPTH:
-        rows.append(squeezed(inner))
-        value = next((rows[-1][name] for name in _ENVELOPES if _object(rows[-1].get(name))), None)
+    while isinstance(value, dict) and value and len(rows) < _DEPTH:
+        rows.append(squeezed(value))
+        inner = (rows[-1].get(name) for name in _ENVELOPES)
+        value = next((item for item in inner if isinstance(item, dict) and item), None)
     return rows
-
-
-def _object(value: object) -> dict[str, Any] | None:
-    """Return an object, also from a list of one."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value if isinstance(value, dict) and value else None
 
 
 def _translated(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -167,80 +177,105 @@ def _translated(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def identity_of(rows: list[dict[str, Any]]) -> str:
-    """Return the id that an answer names, "" if none can be one."""
-    found = ((text(row.get(name)) or "").strip() for name in _IDS for row in rows)
-    return next((one for one in found if one and one.lower() not in _NO_IDS and not one.startswith("-")), "")
+    """Return the id that an answer names, "" if none can be one: a task's, or that of the object with the state."""
+    stated = [row for row in rows if not {*_STATE_NAMES}.isdisjoint(row)]
+    for names, places in ((_TASK_IDS, rows), (("id",), [*stated, *reversed(rows)])):
+        found = ((text(row.get(name)) or "").strip() for name in names for row in places)
+        if named := next((one for one in found if one and one.lower() not in _NO_IDS and one[0] != "-"), ""):
+            return named
+    return ""
 
 
 def _named_alone(value: object) -> str:
     """Return the id that is all a successful envelope holds."""
     row = squeezed(value) if isinstance(value, dict) else {}
-    alone = row.get("data")
-    is_id = isinstance(alone, str) and _ALONE.fullmatch(alone) and text(row.get("code")) and not _is_error(row)
-    return alone if is_id and isinstance(alone, str) else ""
+    alone = text(row.get("data")) or ""
+    is_id = _BARE_ID.fullmatch(alone) and text(row.get("code")) and not _is_error(row, "")
+    return alone if is_id else ""
 
 
 def _state_of(rows: list[dict[str, Any]]) -> tuple[TaskState, str]:
-    """Return the state and its word: the innermost that is known, unless a failure stands around what goes on."""
-    speaking = [row for row in reversed(rows) if len(rows) == 1 or not _OF_TASKS.isdisjoint(row)]
-    said = [pair for row in speaking for pair in _states(row)]
-    known = [pair for pair in said if pair[0] is not TaskState.UNKNOWN]
-    if known and not known[0][0].is_terminal:
-        known = [pair for pair in known if pair[0] is TaskState.FAILED] or known
-    return next(iter(known or said), (TaskState.UNKNOWN, ""))
+    """Return the state and its word: what the innermost object says, unless a failure stands around what goes on."""
+    stated = [row for row in reversed(rows) if _stated(row)[1]]
+    # The status of a mere envelope says how asking went.
+    inner = [row for row in stated if row is not rows[0]][:1]
+    speaking = [row for row in stated if row is rows[-1] or row in inner or not _OF_TASKS.isdisjoint(row)]
+    said = [_stated(row) for row in speaking]
+    failed = [pair for pair in said if pair[0] is TaskState.FAILED]
+    if failed and not said[0][0].is_terminal:
+        return failed[0]
+    return said[0] if said else (TaskState.UNKNOWN, "")
 
 
-def _states(row: dict[str, Any]) -> Iterator[tuple[TaskState, str]]:
-    for name in _STATE_NAMES:
-        if word := text(row.get(name)):
-            plain = _plain(word).removeprefix("taskstatus")
-            if plain in _CANCELLED or (plain in _ENDED and _code_of(row)):
-                yield TaskState.FAILED, word
-            else:
-                yield TaskState.SUCCESS if plain in _ENDED else STATES.get(plain, TaskState.UNKNOWN), word
+def _stated(row: dict[str, Any]) -> tuple[TaskState, str]:
+    """Return the state that an object names, and its word, "" if it names none."""
+    words = [word for name in _STATE_NAMES if (word := text(row.get(name)))]
+    pairs = [(_read(_plain(word).removeprefix("taskstatus"), row), word) for word in words]
+    known = [pair for pair in pairs if pair[0] is not TaskState.UNKNOWN]
+    return next(iter(known or pairs), (TaskState.UNKNOWN, ""))
+
+
+def _read(plain: str, row: dict[str, Any]) -> TaskState:
+    if plain in _CANCELLED:
+        return TaskState.FAILED
+    if plain in _ENDED:
+        return TaskState.FAILED if _code_of(row) else TaskState.SUCCESS
+    return STATES.get(plain, TaskState.UNKNOWN)
 
 
 def _code_of(row: dict[str, Any]) -> str:
     words = (text(row.get(name)) or "" for name in _NAMES["err_code"])
-    return next((word for word in words if word.lower() not in _NOTHING), "")
+    return next((word for word in words if word.lower() not in _NOTHING and word.strip("0")), "")
 
 
-def _is_error(row: dict[str, Any]) -> bool:
-    """Whether an object without a known state has the marks of an error."""
+def _is_error(row: dict[str, Any], identity: str) -> bool:
+    """Whether an object without a known state has the marks of an error. Codes of an application's own say little."""
     code, number = (text(row.get("code")) or "").lower(), whole(row.get("code"))
-    is_bad = code not in _FINE and (number is None or number < 0 or number >= _LEAST_ERROR)
-    message, error = (text(row.get("message")) or "").lower(), row.get("error")
+    message = (text(row.get("message")) or text(row.get("msg")) or "").lower()
     is_thanked = message in _NOTHING and message != ""
-    is_said = error.lower() not in _NOTHING if isinstance(error, str) else bool(error)
-    has_marks = any(row.get(name) for name in ("errors", "reason")) or row.get("success") is False
-    return (is_bad and not is_thanked) or is_said or has_marks or bool(_code_of(row))
+    is_bad = code not in _FINE and not is_thanked and (number is None or number in _STATUSES or not identity)
+    error = row.get("error")
+    is_said = bool(dig(error)) if isinstance(error, (dict, list)) else (text(error) or "").lower() not in _NOTHING
+    is_denied = row.get("success") is False or row.get("ok") is False or bool(row.get("errors"))
+    return is_bad or is_said or is_denied or bool(_code_of(row)) or (bool(row.get("reason")) and not identity)
 
 
-def _failed_inside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a failed task that stands in an error's object, or is repeated in its text."""
-    for row in rows:
+def _failed_inside(value: object, asked: str) -> list[dict[str, Any]]:
+    """Return a failed task that stands in an error's place, as an object or in its text: the one asked about."""
+    for row in opened(value):
+        if _stated(row)[0] is not TaskState.UNKNOWN:
+            continue
         error = row.get("error")
         texts = [row.get("message"), error, error.get("message") if isinstance(error, dict) else None]
         for held in [error, *(quoted_json(item) for item in texts if isinstance(item, str))]:
             inner = opened(held)
-            is_task = _has_marks(inner) or identity_of(inner)
-            if is_task and _state_of(inner)[0] is TaskState.FAILED:
+            named = identity_of(inner)
+            if named and (named == asked or not asked) and _state_of(inner)[0] is TaskState.FAILED:
                 return inner
     return []
 
 
-def _is_about_a_task(rows: list[dict[str, Any]], state: TaskState, identity: str, asked: str) -> bool:
+def _is_about_a_task(
+    rows: list[dict[str, Any]], state: TaskState, identity: str, asked: str, *, has_link: bool
+) -> bool:
     """Whether an answer speaks of a task, which a query's need not name."""
-    if _has_marks(rows):
-        return bool(identity or asked)
-    if state in {TaskState.UNKNOWN, TaskState.SUCCESS}:
-        return bool(identity)
-    if state is TaskState.FAILED and identity != asked:
-        # Such as {"status": "failed", "error": ...}: that of the task, or of the question?
-        if any(row.get("error") for row in rows):
-            return bool(identity or asked) and not dig(rows).is_about_the_question
-        return bool(identity)
-    return bool(identity or asked)
+    if state is TaskState.FAILED:
+        return bool(identity or asked) and _is_end(rows, identity, asked)
+    has_proof = has_link or _has_marks(rows) or state not in {TaskState.UNKNOWN, TaskState.SUCCESS}
+    return bool(identity or (asked and has_proof))
+
+
+def _is_end(rows: list[dict[str, Any]], identity: str, asked: str) -> bool:
+    """Whether a failure is that of the task, and not of the question about it: when in doubt, it is not."""
+    said = dig(rows)
+    if any("state" in row for row in rows) or (identity and (identity == asked or not said)):
+        return True
+    if said.is_about_the_question:
+        return False
+    is_answered = len(rows) > 1 and not any(_is_error(row, identity) for row in rows[:-1])
+    has_reason = bool(identity and asked) and any(row.get("error") for row in rows)
+    is_named = any(not {*_TASK_IDS}.isdisjoint(row) for row in rows)
+    return is_named or is_answered or has_reason or _has_marks(rows)
 
 
 def _has_marks(rows: list[dict[str, Any]]) -> bool:
@@ -271,41 +306,65 @@ def _is_link(value: object) -> bool:
 
 
 def _creations(rows: list[dict[str, Any]], state: TaskState) -> list[dict[str, Any]]:
-    """Return the results: of the innermost object that lists any, or the links that stand alone in a success."""
-    listed = next(filter(None, (_listed(row, state) for row in reversed(rows))), [])
-    if any(creation.get("url") for creation in listed) or state is not TaskState.SUCCESS:
-        return listed
-    return next(filter(None, map(_alone, reversed(rows))), listed)
+    """Return the results: those listed as such, or the links that a success names; never what the task was given."""
+    for row in reversed(rows):
+        if found := _listed(row):
+            return found
+    if state is not TaskState.SUCCESS:
+        return []
+    is_listed = any("creations" in row for row in rows)
+    names = _RESULTS if is_listed else _ALONE
+    for row in reversed(rows):
+        if found := _linked(row, names) or ([] if is_listed else _bare(row)):
+            return found
+    return []
 
 
-def _listed(row: dict[str, Any], state: TaskState) -> list[dict[str, Any]]:
-    """Return the results in an object's lists. Only a success's other lists are results, and not what it was given."""
-    if "creations" not in row:
-        held = [row.get(name) for name in _LISTS] if state is TaskState.SUCCESS else []
-    elif isinstance(row["creations"], dict):  # such as {"videos": [...]}
-        held = list(row["creations"].values())
-    else:
-        held = [row["creations"]]
-    lists = (items for items in held if isinstance(items, list))
-    found = ([_creation(squeezed(item)) for item in items if isinstance(item, dict)] for items in lists)
-    return next(filter(None, found), [])
+def _listed(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the results in `creations`: objects, links, or an object of either."""
+    held = row.get("creations")
+    if isinstance(held, dict):
+        lists = [item for item in held.values() if isinstance(item, list)]
+        held = lists[0] if lists else [held] if _creation(held).get("url") else []
+    return _each(held)
 
 
-def _creation(row: dict[str, Any]) -> dict[str, Any]:
-    """Return one result in Vidu's words."""
+def _each(items: object) -> list[dict[str, Any]]:
+    found = [_creation(item) for item in items] if isinstance(items, list) else []
+    return [creation for creation in found if creation]
+
+
+def _creation(item: object) -> dict[str, Any]:
+    """Return one result in Vidu's words, from an object or a bare link; empty if it is neither."""
+    if _is_link(item):
+        return {"url": item}
+    row = squeezed(item) if isinstance(item, dict) else {}
     links = {name: next(filter(None, (text(row.get(key)) for key in keys)), None) for name, keys in _LINKS.items()}
-    return {"id": row.get("id") or row.get("fileid"), "video": row.get("video"), **links}
+    return {"id": row.get("id") or row.get("fileid"), "video": row.get("video"), **links} if row else {}
 
 
-def _alone(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the results that an object names without saying more of them than their links."""
-    for name in ("creations", *_LINK_LISTS):
+def _linked(row: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the result whose link stands in the task itself."""
+    video = row.get("video")
+    for holder in (row, row.get("metadata"), video):
+        plain = squeezed(holder) if isinstance(holder, dict) else {}
+        allowed = names if holder is row else tuple(name for name in names if name not in {"imageurl", "videourl"})
+        for name in allowed:
+            if _is_link(plain.get(name)):
+                return [{**_creation(plain), "url": plain[name], "id": None, "video": None}]
+    # Where an older gateway puts the link of a success.
+    return [{"url": row["failreason"]}] if _is_link(row.get("failreason")) else []
+
+
+def _bare(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the results in an object's other lists."""
+    for name in _LINK_LISTS:
         items = row.get(name)
         if links := [item for item in (items if isinstance(items, list) else [items]) if _is_link(item)]:
             return [{"url": link} for link in links]
-    for holder in (row, row.get("metadata"), row.get("video")):
-        creation = _creation(squeezed(holder)) if isinstance(holder, dict) else {}
-        if _is_link(creation.get("url")):
-            return [{**creation, "id": None, "video": None}]
-    # Where an older gateway puts the link of a success.
-    return [{"url": row["failreason"]}] if _is_link(row.get("failreason")) else []
+    for name in _LISTS:
+        items = row.get(name)
+        objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        if found := [creation for creation in _each(objects) if creation.get("url")]:
+            return found
+    return []

@@ -164,6 +164,10 @@ class APIError(ViduError):
     advice = "Correct the request; https://platform.vidu.com/docs/error-code explains the reason."
     is_upstream: bool = False
     """Whether a gateway tells of its own supplier's refusal."""
+    tasks: tuple[str, ...] = ()
+    """Ids of tasks that the answer names although it is a refusal."""
+    is_whole: bool = True
+    """Whether the whole answer was looked into; a hostile one may be too deep."""
 
     def __init__(
         self,
@@ -192,8 +196,8 @@ class AuthenticationError(APIError):
     """401: the key is not accepted."""
 
     advice = (
-        "Check VIDU_API_KEY, and that the key belongs to this gateway: keys differ per site, and so does auth_scheme "
-        "(Bearer or Token)."
+        "Check VIDU_API_KEY, and that the key belongs to this gateway: keys differ per site, and so do auth_scheme "
+        "(Bearer or Token), auth_header and headers."
     )
 
 
@@ -206,7 +210,7 @@ class PermissionDeniedError(APIError):
 class NotFoundError(APIError):
     """404: no such task, or no such path on this gateway."""
 
-    advice = "Check the id or the endpoint, and that base_url and api_root are this gateway's own."
+    advice = "Check the id or the endpoint, and that base_url, api_root and query_path are this gateway's own."
 
 
 class PolicyViolationError(APIError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from vidu_async.protocol.checks import shown
 from vidu_async.protocol.errors import (
@@ -23,127 +23,13 @@ from vidu_async.protocol.errors import (
     RateLimitError,
     ServerError,
 )
+from vidu_async.protocol.reasons import Reason, known_reason
 from vidu_async.protocol.values import json_of, quoted_json, squeezed, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vidu_async.protocol.answers import Answer
-
-
-@frozen
-class Reason:
-    """A documented reason: the status it comes with, the class it is raised as, and what to do about it."""
-
-    status: int
-    kind: type[APIError]
-    advice: str = ""
-    """"" where the class has advice of its own."""
-    is_certain: bool = False
-    """Whether it shows that nothing was created, whatever status it came with."""
-
-
-def _reasons(
-    status: int, kind: type[APIError], *words: str, advice: str = "", is_certain: bool = False
-) -> dict[str, Reason]:
-    return dict.fromkeys(words, Reason(status, kind, advice, is_certain))
-
-
-REASONS: dict[str, Reason] = {
-    **_reasons(
-        400,
-        APIError,
-        "BadRequest",
-        "FieldLacking",
-        "FieldUnwanted",
-        "FieldItemCountOutOfRange",
-        "FieldInvalid",
-        advice="Correct the field that the message names; the same request will be refused again.",
-    ),
-    **_reasons(
-        400,
-        APIError,
-        "PageSizeOutOfRange",  # of an image, in spite of its name
-        "ImageFormatInvalid",
-        "ImageSizeInvalid",
-        "VideoFormatInvalid",
-        advice="Give a picture (PNG, JPEG, WebP) or clip (MP4, AVI, MOV) within the documented sizes.",
-    ),
-    **_reasons(
-        400,
-        APIError,
-        "ImageDownloadFailure",
-        "VideoDownloadFailure",
-        advice="Check that the link opens without a login, or give the file itself.",
-    ),
-    **_reasons(
-        400,
-        APIError,
-        "OperationInProcess",
-        advice="Look whether the task exists before you submit it again: this may speak of your own request.",
-    ),
-    **_reasons(
-        400,
-        PolicyViolationError,
-        "TaskPromptPolicyViolation",
-        "AuditSubmitIllegal",
-        "CreationPolicyViolation",
-        "PhotoAuditNotPass",
-        "AuditFailed",
-    ),
-    **_reasons(400, InsufficientCreditsError, "CreditInsufficient"),
-    **_reasons(400, APIError, "ModelUnavailable", advice="Choose a model that this endpoint and this account have."),
-    **_reasons(400, APIError, "UserCancelled", advice="Submit it again if it is still wanted."),
-    **_reasons(
-        400,
-        APIError,
-        "ImageCheckBodyJointsFailed",
-        "ImageCheckFaceFailed",
-        "ImageObjectsUndetected",
-        "FaceDetectFailure",
-        "FaceDetectNotPass",
-        "NoFaceDetected",
-        "MultiFaceDetected",
-        advice="Give another picture: Vidu does not find in this one what the request needs.",
-    ),
-    **_reasons(401, AuthenticationError, "Unauthorized"),
-    **_reasons(403, PermissionDeniedError, "Forbidden"),
-    **_reasons(404, NotFoundError, "TaskNotFound", "CreationNotFound", "NotFound"),
-    **_reasons(409, APIError, "Conflict", advice="Look whether it exists already before you send it again."),
-    **_reasons(429, RateLimitError, "QuotaExceeded", "TooManyRequests", "SystemThrottling"),
-    **_reasons(499, APIError, "Canceled", advice="Look whether the task exists before you submit it again."),
-    **_reasons(500, ServerError, "InternalServiceFailure", "Unknown"),
-}
-"""Vidu's reasons; in failed tasks the same words are `err_code`. https://platform.vidu.com/docs/error-code"""
-
-
-def advice_on(word: str | None) -> str:
-    """Return what to do about a failed task's `err_code`, "" if nothing is known of it."""
-    known = REASONS.get(word or "")
-    return (known.advice or known.kind.advice) if known else ""
-
-
-GATEWAY_REASONS: dict[str, Reason] = {
-    **_reasons(403, InsufficientCreditsError, "quota_not_enough", "insufficient_user_quota", "insufficient_quota"),
-    **_reasons(401, AuthenticationError, "invalid_api_key"),
-    **_reasons(
-        404,
-        ServerError,
-        "model_not_found",
-        advice="This gateway has no channel for the model now: choose another, or ask its operator.",
-        is_certain=True,  # it is said before anything is passed on, with 503 or 404
-    ),
-    # The gateway's own troubles with its supplier, after which nobody knows what became of a creation.
-    **_reasons(
-        500,
-        ServerError,
-        "do_request_failed",
-        "read_response_body_failed",
-        "unmarshal_response_failed",
-        "insert_task_failed",
-    ),
-}
-"""Words of the software that most gateways run. https://github.com/QuantumNous/new-api"""
 
 _BY_STATUS = {
     401: AuthenticationError,
@@ -154,6 +40,8 @@ _BY_STATUS = {
 }
 _UPSTREAM = frozenset({"fail_to_fetch_task", "upstream_error", "bad_response_status_code", "channel:invalid_key"})
 """By these a gateway says that the refusal is its supplier's."""
+_CERTAIN = frozenset({404, 503})
+"""Statuses with which a gateway says that it has passed nothing on."""
 _NOT_YOURS: dict[type[APIError], str] = {
     kind: f"This is the gateway's own {what} at its supplier, not yours: tell its operator."
     for kind, what in (
@@ -168,23 +56,31 @@ _POLICY_STATUSES = frozenset({400, 403, 422, 451})
 
 _DEPTH = 12
 """Objects, lists and texts in one another; an answer repeated in an answer takes three."""
-_NODES = 100
+_NODES = 1000
 """Objects, lists and texts looked into."""
-_ITEMS = 6
-"""Items of a list looked into."""
 _LONGEST = 1000
 """Characters kept of a message."""
+_WORD = 120
+"""Characters kept of a reason or an id."""
 _FINE = frozenset({"", "0", "ok", "success", "succeed", "succeeded", "error", "none", "null"})
 """Words that are no reason."""
 _REASON_NAMES = ("reason", "errcodeext", "errcode", "errorcode", "failcode", "code")
-_MESSAGE_NAMES = ("message", "msg", "errmsg", "errormessage", "failreason", "detail", "description", "errordescription")
+_STATUS_NAMES = ("status", "statuscode", "httpstatus")
+_MESSAGE_NAMES = (
+    *("message", "msg", "errmsg", "errormessage", "failreason", "detail", "description", "errordescription"),
+    *("taskstatusmsg", "errorinfo"),
+)
+_TASK_NAMES = ("taskid", "taskno")
 _TRACE_NAMES = ("traceid", "requestid", "logid")
 _HOLDERS = ("error", "errors", "details", "cause")
 _BOXES = ("data", "response", "metadata", "result", "body", "output", "upstream")
 """Where the rest of an answer stands: a text in there is no message."""
+_ANSWERS = frozenset({*_REASON_NAMES, *_MESSAGE_NAMES, *_TASK_NAMES, "error", "errors", "response", "statuscode"})
+"""Names by which an object in a text is somebody's answer."""
 _TRACE_HEADERS = ("x-trace-id", "trace-id", "x-request-id", "x-oneapi-request-id", "request-id")
 _TRACE_IN_WORDS = re.compile(r"\b(?:trace|request)[ _-]?id\W{1,3}([\w-]{6,})", re.IGNORECASE)
 _ERRORS = range(400, 600)
+_SERVER = 500
 
 
 @define
@@ -196,9 +92,14 @@ class Said:
     traces: list[str] = field(factory=list)
     codes: list[int] = field(factory=list)
     """HTTP statuses that stand in the body."""
+    tasks: list[str] = field(factory=list)
+    """Ids of tasks that it names all the same."""
     is_repeated: bool = False
     """Whether some of it is another server's answer, repeated as text."""
     left: int = _NODES
+    """How many more objects, lists and texts are looked into."""
+    is_whole: bool = True
+    """Whether everything was looked into."""
 
     def __bool__(self) -> bool:
         return bool(self.reasons or self.messages or self.codes)
@@ -206,7 +107,13 @@ class Said:
     @property
     def known(self) -> Reason | None:
         """What is known of the reason."""
-        return REASONS.get(self.reason) or GATEWAY_REASONS.get(self.reason)
+        return known_reason(self.reason)
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """Every status that stands in the body, or goes with a reason in it."""
+        known = (known_reason(word) for word in self.reasons)
+        return (*self.codes, *(reason.status for reason in known if reason))
 
     @property
     def is_upstream(self) -> bool:
@@ -216,13 +123,13 @@ class Said:
     @property
     def is_about_the_question(self) -> bool:
         """Whether it was refused to answer, rather than answered that something failed."""
-        return not {*self.codes, self.known.status if self.known else 0}.isdisjoint(_BY_STATUS)
+        return any(status in _BY_STATUS or status >= _SERVER for status in self.statuses)
 
     @property
     def reason(self) -> str:
         """The innermost documented reason, else the innermost word that may be one."""
-        known = [word for word in self.reasons if word in REASONS or word in GATEWAY_REASONS]
-        return next(reversed(known or self.reasons), "")
+        known = [word for word in self.reasons if known_reason(word)]
+        return next(reversed(known or self.reasons), "")[:_WORD]
 
     @property
     def message(self) -> str:
@@ -233,7 +140,7 @@ class Said:
     @property
     def trace_id(self) -> str:
         """The innermost trace or request id: nearest to Vidu."""
-        return next(reversed(self.traces), "")
+        return next(reversed(self.traces), "")[:_WORD]
 
 
 def dig(value: object) -> Said:
@@ -246,11 +153,11 @@ def dig(value: object) -> Said:
 def _dig(value: object, said: Said, depth: int) -> None:
     said.left -= 1
     if depth > _DEPTH or said.left < 0:
-        return
-    if isinstance(value, dict):
+        said.is_whole = False
+    elif isinstance(value, dict):
         _dig_object(squeezed(value), said, depth)
     elif isinstance(value, list):
-        for item in value[:_ITEMS]:
+        for item in value[:_NODES]:
             _dig(item, said, depth + 1)
     elif isinstance(value, str) and value.strip():
         _dig_words(value.strip(), said, depth)
@@ -258,10 +165,12 @@ def _dig(value: object, said: Said, depth: int) -> None:
 
 def _dig_object(row: dict[str, Any], said: Said, depth: int) -> None:
     words = [word for name in _REASON_NAMES if (word := text(row.get(name))) and word.lower() not in _FINE]
-    said.codes += [code for word in words if (code := whole(word)) in _ERRORS and code is not None]
+    codes = [whole(word) for word in words] + [whole(row.get(name)) for name in _STATUS_NAMES]
+    said.codes += [code for code in codes if code in _ERRORS and code is not None]
     said.reasons += [word for word in words if not word.isdigit()][:1]
     said.is_repeated |= row.get("type") == "upstream_error"
     said.traces += [word for name in _TRACE_NAMES if (word := text(row.get(name)))][:1]
+    said.tasks += [word for name in _TASK_NAMES if (word := text(row.get(name)))][:1]
     for name in (*_MESSAGE_NAMES, *_HOLDERS):
         if row.get(name) is not None:
             _dig(row[name], said, depth + 1)
@@ -272,15 +181,19 @@ def _dig_object(row: dict[str, Any], said: Said, depth: int) -> None:
 
 def _dig_words(words: str, said: Said, depth: int) -> None:
     repeated = quoted_json(words)
-    if repeated is not None:
+    answers = [item for item in ([repeated] if isinstance(repeated, dict) else repeated or []) if _is_answer(item)]
+    if answers:
         said.is_repeated = True
-        return _dig(repeated, said, depth + 1)
-    if words in REASONS:
+        _dig(answers, said, depth + 1)
+    elif known_reason(words):
         said.reasons.append(words)
     elif words.lower() not in _FINE:
         said.messages.append(words)
         said.traces += _TRACE_IN_WORDS.findall(words)[:1]
-    return None
+
+
+def _is_answer(value: object) -> bool:
+    return isinstance(value, dict) and not _ANSWERS.isdisjoint(squeezed(value))
 
 
 def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIError:
@@ -291,7 +204,7 @@ def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIErro
     value = json_of(answer.body)
     value = quoted_json(value) if isinstance(value, str) else value
     said = dig(value)
-    known, repeated = said.known, (*said.codes, *([said.known.status] if said.known else []))
+    known, repeated = said.known, said.statuses
     status = repeated[0] if answer.is_ok and repeated else answer.status
     kind = _kind(status, said)
     details: dict[str, Any] = {
@@ -309,13 +222,14 @@ def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIErro
     error = kind(_message(answer, said, sent or {}), **details)
     error.is_upstream = said.is_upstream
     error.statuses = repeated if answer.is_ok and repeated else (answer.status, *repeated)
-    if known and known.is_certain:
+    if known and known.is_certain and answer.status in _CERTAIN and set(repeated) == {known.status}:
         error.statuses = (known.status,)
+    error.tasks, error.is_whole = tuple(said.tasks), said.is_whole
     return error
 
 
 def _kind(status: int, said: Said) -> type[APIError]:
-    by_status = _BY_STATUS.get(status, ServerError if status >= 500 else APIError)  # noqa: PLR2004 - the range begins there
+    by_status = _BY_STATUS.get(status, ServerError if status >= _SERVER else APIError)
     if said.known is None:
         return PolicyViolationError if status in _POLICY_STATUSES and _POLICY.search(said.reason) else by_status
     if status == 429 and said.known.kind is ServerError:  # noqa: PLR2004 - a reason that says nothing does not outweigh it

@@ -80,28 +80,41 @@ def json_of(body: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 
 _decoder = json.JSONDecoder()
-_PLACES = 4
-"""Braces at which a quoted object may begin."""
+_BRACKET = re.compile(r"[{\[]")
+_PLACES = 32
+"""Brackets at which a quoted object may begin."""
 
 
 def quoted_json(words: str) -> dict[str, Any] | list[Any] | None:
-    """Return the JSON that a text is or has in it, as where a gateway repeats another's answer behind a few words."""
-    begin = r"\[" if words.lstrip().startswith("[") else r"\{"
-    for place in islice(re.finditer(begin, words), _PLACES):
+    """Return the JSON object or list of objects that a text has in it, as where one repeats another's answer."""
+    for place in islice(_BRACKET.finditer(words), _PLACES):
         try:
             value, _ = _decoder.raw_decode(words, place.start())
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, (dict, list)) and value:
-            return value
+        if value and (isinstance(value, dict) or isinstance(value[0], dict)):
+            return value  # type: ignore[no-any-return]
     return None
 
 
 def squeezed(row: dict[str, Any]) -> dict[str, Any]:
-    """Return an object under names without case and underscores: `TaskId` and `task_id` are one."""
-    return {_squeezed(name): item for name, item in row.items()}
+    """Return an object under names without case and underscores: `TaskId` and `task_id` are one.
+
+    Of two that are one, the first that says anything stays.
+    """
+    plain: dict[str, Any] = {}
+    for name, item in row.items():
+        short = _squeezed(name) if len(name) <= _CACHED else name
+        if short not in plain or plain[short] is None or plain[short] == "":
+            plain[short] = item
+    return plain
+
+
+_CACHED = 64
+"""Characters of a name above which it is none that anybody looks for, and is not kept."""
 
 
 @lru_cache(maxsize=1024)
 def _squeezed(name: str) -> str:
-    return name.replace("_", "").lower()
+    # A name that begins with an underscore is its owner's own, such as the `_id` of a database.
+    return name if name.startswith("_") else name.replace("_", "").lower()

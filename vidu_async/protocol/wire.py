@@ -18,9 +18,9 @@ from cattrs import Converter
 
 from vidu_async.protocol import values
 from vidu_async.protocol.answers import Answer
-from vidu_async.protocol.dialects import identity_of, is_error, listed, opened, upright
+from vidu_async.protocol.dialects import Upright, identity_of, is_error, listed, opened, upright
 from vidu_async.protocol.errors import APIError, ProtocolError
-from vidu_async.protocol.models import Credits, Task, TaskState, VideoInfo
+from vidu_async.protocol.models import CANCELLED, Credits, Task, TaskState, VideoInfo
 from vidu_async.protocol.refusals import dig, error_from
 
 _read = Converter(detailed_validation=False)
@@ -54,7 +54,7 @@ def task_from(fields: dict[str, Any], body: bytes) -> Task:
     return evolve(task, unread=unread) if unread else task
 
 
-_MEASURES = ("credits", "progress", "duration", "seed", "created_at")
+_MEASURES = ("credits", "progress", "duration", "seed")
 
 
 # A single class under the repeat: a choice there would cost the matcher a hundred times the memory of the text.
@@ -79,13 +79,20 @@ def read_task(answer: Answer, *, task_id: str = "") -> Task:
     """
     value = values.json_of(answer.body)
     found = upright(value, task_id)
-    is_failed = found.task is not None and found.task["state"] is TaskState.FAILED
-    # Some gateways tell of a failed task with the status of an error; it must be the task that was asked about.
-    if not answer.is_ok and not (is_failed and task_id and found.identity == task_id):
+    if not answer.is_ok and not _is_failed_task(answer, found, task_id):
         raise error_from(answer)
     if found.task is None:
         raise _unreadable(answer, value, "names no task")
     return task_from(found.task, without_inlined_files(answer.body).removeprefix(b"\xef\xbb\xbf"))
+
+
+_OF_THE_QUESTION = frozenset({401, 403, 429, 503})
+
+
+def _is_failed_task(answer: Answer, found: Upright, task_id: str) -> bool:
+    """Whether the status of an error tells of a failed task, as some gateways do: the very one, with its code."""
+    is_failed = found.task is not None and found.task["state"] is TaskState.FAILED and bool(found.task["err_code"])
+    return is_failed and found.identity == task_id != "" and answer.status not in _OF_THE_QUESTION
 
 
 def read_object(answer: Answer) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def read_object(answer: Answer) -> dict[str, Any]:
 
 def _unreadable(answer: Answer, value: object, what: str) -> APIError | ProtocolError:
     """Return the error of a success that is none: what it says went wrong, if it says so."""
-    if isinstance(value, dict) and dig(value):
+    if isinstance(value, dict) and dig(value) and upright(value, "-").task is None:
         return error_from(answer)
     return ProtocolError(f"the answer {what} ({answer.looks_like})")
 
@@ -150,8 +157,14 @@ def read_id(answer: Answer) -> str:
 
 
 def read_nothing(answer: Answer) -> None:
-    """Accept any success: documents disagree on whether a cancellation answers `{}` or null."""
-    if not answer.is_ok or is_error(values.json_of(answer.body)):
+    """Accept a success that says no otherwise: documents disagree on whether a cancellation answers `{}` or null."""
+    if not answer.is_ok:
+        raise error_from(answer)
+    value = values.json_of(answer.body)
+    if answer.body.lstrip().startswith(b"<"):
+        raise ProtocolError(f"the answer is a page, not the API's ({answer.looks_like})")
+    task = upright(value, "-").task
+    if is_error(value) and not (task and task["err_code"] == CANCELLED):
         raise error_from(answer)
 
 

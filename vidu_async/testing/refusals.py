@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vidu_async.protocol.refusals import REASONS
+from vidu_async.protocol.reasons import REASONS
 from vidu_async.testing import checks
 
 STATUS: Final[Mapping[str, int]] = {
