@@ -118,7 +118,7 @@ def upright(value: object, asked: str = "", *, is_listed: bool = False) -> Uprig
     """
     rows = _failed_inside(value, asked) or opened(value)
     identity = identity_of(rows) or _named_alone(value)
-    state, word = _state_of(rows)
+    state, word = _state_of(rows, asked)
     creations = _creations(rows, state)
     is_refusal = state is TaskState.UNKNOWN and not is_listed and any(_is_error(row, identity) for row in rows)
     if is_refusal or not _is_about_a_task(rows, state, identity, asked, has_link=bool(creations)):
@@ -194,13 +194,16 @@ def _named_alone(value: object) -> str:
     return alone if is_id else ""
 
 
-def _state_of(rows: list[dict[str, Any]]) -> tuple[TaskState, str]:
+def _state_of(rows: list[dict[str, Any]], asked: str = "") -> tuple[TaskState, str]:
     """Return the state and its word: what the innermost object says, unless a failure stands around what goes on."""
     stated = [row for row in reversed(rows) if _stated(row)[1]]
     # The status of a mere envelope says how asking went.
-    inner = [row for row in stated if row is not rows[0]][:1]
-    speaking = [row for row in stated if row is rows[-1] or row in inner or not _OF_TASKS.isdisjoint(row)]
-    said = [_stated(row) for row in speaking]
+    inner = next((row for row in stated if row is not rows[0]), None)
+    said = [
+        _stated(row)
+        for row in stated
+        if row is rows[-1] or row is inner or not _OF_TASKS.isdisjoint(row) or identity_of([row]) == asked != ""
+    ]
     failed = [pair for pair in said if pair[0] is TaskState.FAILED]
     if failed and not said[0][0].is_terminal:
         return failed[0]

@@ -83,7 +83,22 @@ def read_task(answer: Answer, *, task_id: str = "") -> Task:
         raise error_from(answer)
     if found.task is None:
         raise _unreadable(answer, value, "names no task")
+    if not task_id and _names_two(answer.body):
+        raise ProtocolError(f"the answer names two tasks ({answer.looks_like})")
     return task_from(found.task, without_inlined_files(answer.body).removeprefix(b"\xef\xbb\xbf"))
+
+
+def _names_two(body: bytes) -> bool:
+    """Whether one object has two different `task_id`, of which a decoder keeps only the last."""
+    if body.count(b'"task_id"') < 2:  # noqa: PLR2004 - two of them
+        return False
+    counts = [0]
+
+    def count(pairs: list[tuple[str, object]]) -> None:
+        counts.append(len({str(item) for name, item in pairs if name == "task_id"}))
+
+    json.loads(body.decode("utf-8-sig"), object_pairs_hook=count)
+    return max(counts) > 1
 
 
 _OF_THE_QUESTION = frozenset({401, 403, 429, 503})
