@@ -1,105 +1,19 @@
 """Every gateway's dialect, turned into Vidu's own words: an object in, an object out.
 
 The rule: words are translated and envelopes opened, and nothing is made up. What cannot be told from an error is no
-task. A dialect is a few words in the tables below, never a branch of its own.
+task. A dialect is a few words in the tables of `words.py`, never a branch of its own.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 
+from vidu_async.protocol import words
 from vidu_async.protocol.models import CANCELLED, TaskState
 from vidu_async.protocol.refusals import dig
 from vidu_async.protocol.values import quoted_json, squeezed, text, whole
-
-if TYPE_CHECKING:
-    pass
-
-# Names are compared without case and underscores: `TaskId`, `taskId` and `task_id` are one.
-_ENVELOPES = (
-    *("response", "data", "result", "output", "task", "aigcvideotask", "aigcimagetask", "taskresult", "content"),
-)
-_LISTED = ("data", "response", "result", "items", "list", "records")
-"""Where others have what Vidu calls `tasks` or `subjects`."""
-_DEPTH = 6
-"""Envelopes in envelopes that are opened."""
-
-STATES = {
-    **dict.fromkeys(("created", "submitted", "notstart"), TaskState.CREATED),
-    **dict.fromkeys(("queueing", "queued", "queuing", "inqueue", "waiting", "wait", "pending"), TaskState.QUEUEING),
-    **dict.fromkeys(("processing", "running", "run", "inprogress", "generating"), TaskState.PROCESSING),
-    **dict.fromkeys(("success", "succeed", "succeeded", "successful", "completed", "complete"), TaskState.SUCCESS),
-    **dict.fromkeys(("failed", "failure", "fail", "error", "aborted", "expired", "rejected"), TaskState.FAILED),
-}
-"""Words for a state, without case, underscores and hyphens. Any other is `TaskState.UNKNOWN`."""
-_ENDED = frozenset({"finish", "finished", "done"})
-"""Words for an end, good or bad: the code beside them tells which."""
-_CANCELLED = frozenset({"cancelled", "canceled", "usercancelled", "usercanceled"})
-_SEPARATORS = re.compile(r"[\s_-]")
-
-_NAMES: dict[str, tuple[str, ...]] = {
-    "type": ("type",),
-    "model": ("model", "modelname"),
-    "prompt": ("prompt",),
-    "credits": ("credits",),
-    "payload": ("payload",),
-    "err_code": ("errcodeext", "errcode", "errorcode", "failcode"),
-    "err_msg": ("errmsg", "errormessage", "failreason", "taskstatusmsg"),
-    "created_at": ("createdat", "createtime", "submittime", "created"),
-    "progress": ("progress",),
-    "duration": ("duration", "seconds"),
-    "resolution": ("resolution",),
-    "seed": ("seed",),
-    "off_peak": ("offpeak",),
-}
-"""Vidu's names and what others call the same, the likeliest first."""
-_WORDS = [(other, name) for name, others in _NAMES.items() for other in reversed(others)]
-_TASK_IDS = ("taskid", "taskno", "asyncid")
-"""Names of ids that only tasks have; an `id` may be that of the request, or a row's in somebody's database."""
-_STATE_NAMES = ("state", "taskstatus", "status")
-_RESULTS = ("resulturl", "outputurl", "signedurl", "fileurl", "demoaudio")
-"""Names of links that only results have; the others may be what the task was given."""
-_LINKS = {
-    "url": ("url", "nomarkuri", "uri", *_RESULTS, "videourl", "imageurl"),
-    "cover_url": ("coverurl", "coveruri", "coverimageurl", "thumbnailurl"),
-    "watermarked_url": ("watermarkedurl",),
-}
-"""The links of one result, by Vidu's names."""
-_ALONE = (*_RESULTS, "videourl", "url", "imageurl", "uri")
-"""The same where they stand in the task itself."""
-_LINK_LISTS = ("result", "output", "outputs", "results", "urls", "videourls", "imageurls", "video")
-"""Bare links, or lists of them. `images` and `videos` that hold such are what the task was given."""
-_LISTS = (
-    "fileinfos",
-    "videoresult",
-    "imageresult",
-    "results",
-    "outputs",
-    "result",
-    "output",
-    "data",
-    "videos",
-    "images",
-)
-"""Lists of results besides `creations`, the ones a task may also be given last."""
-_MARKS = frozenset(
-    {"state", "creations", "errcode", "failreason", "progress", "credits", "createdat", "taskstatus", "object"}
-)
-"""Names that only tasks have: by them an answer is one even if it does not repeat the id it was asked about."""
-_OF_TASKS = _MARKS | {*_TASK_IDS, *_ALONE, *(name for name in _LISTS + _LINK_LISTS if name not in _ENVELOPES)}
-"""Names by which an object around another speaks of the task, too; the `status` of a mere envelope is its own."""
-_NOTHING = frozenset({"", "0", "none", "null", "ok", "success", "succeed", "succeeded", "请求成功", "成功"})
-"""Codes and messages that are no error's."""
-_FINE = _NOTHING | {"200", "201", "202"}
-"""Codes of envelopes that are none, either."""
-_STATUSES = range(400, 600)
-_BAD_STATUSES = frozenset({"error", "fail", "failed", "failure"})
-_NO_IDS = frozenset({"0", "null", "none", "undefined"})
-_BARE_ID = re.compile(r"(?=.*\d)[\w.:^-]{6,128}")
-"""An id that is all an envelope holds."""
 
 
 @frozen
@@ -134,7 +48,7 @@ def is_error(value: object) -> bool:
     """Whether an answer that should be no task has the marks of an error."""
     rows = opened(value)
     identity = identity_of(rows)
-    is_bad = any((text(row.get("status")) or "").lower() in _BAD_STATUSES for row in rows)
+    is_bad = any((text(row.get("status")) or "").lower() in words.BAD_STATUSES for row in rows)
     return is_bad or any(_is_error(row, identity) for row in rows)
 
 
@@ -144,12 +58,12 @@ def listed(value: object, name: str) -> tuple[list[dict[str, Any]], str] | None:
     An absent list is not an empty one: "not there" may be read as "pay again".
     """
     token = ""
-    for _ in range(_DEPTH):
+    for _ in range(words.DEPTH):
         if isinstance(value, list):
             return [item for item in value if isinstance(item, dict)], token
         row = squeezed(value) if isinstance(value, dict) else {}
         token = text(row.get("nextpagetoken")) or token
-        value = next((row[key] for key in (name, *_LISTED) if isinstance(row.get(key), (dict, list))), None)
+        value = next((row[key] for key in (name, *words.LISTED) if isinstance(row.get(key), (dict, list))), None)
         if value is None:
             is_empty = row.get(name) is None and not {name, "nextpagetoken"}.isdisjoint(row)
             return ([], token) if is_empty else None
@@ -159,9 +73,9 @@ def listed(value: object, name: str) -> tuple[list[dict[str, Any]], str] | None:
 def opened(value: object) -> list[dict[str, Any]]:
     """Return the objects from the outermost envelope to the innermost, under plain names."""
     rows: list[dict[str, Any]] = []
-    while isinstance(value, dict) and value and len(rows) < _DEPTH:
+    while isinstance(value, dict) and value and len(rows) < words.DEPTH:
         rows.append(squeezed(value))
-        inner = (rows[-1].get(name) for name in _ENVELOPES)
+        inner = (rows[-1].get(name) for name in words.ENVELOPES)
         value = next((item for item in inner if isinstance(item, dict) and item), None)
     return rows
 
@@ -170,7 +84,7 @@ def _translated(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the objects say under Vidu's names; the innermost has the last word."""
     task = {}
     for row in rows:
-        for other, name in _WORDS:
+        for other, name in words.WORDS:
             if (item := row.get(other)) is not None and item != "":
                 task[name] = item
     return task
@@ -178,10 +92,10 @@ def _translated(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def identity_of(rows: list[dict[str, Any]]) -> str:
     """Return the id that an answer names, "" if none can be one: a task's, or that of the object with the state."""
-    stated = [row for row in rows if not {*_STATE_NAMES}.isdisjoint(row)]
-    for names, places in ((_TASK_IDS, rows), (("id",), [*stated, *reversed(rows)])):
+    stated = [row for row in rows if not {*words.STATE_NAMES}.isdisjoint(row)]
+    for names, places in ((words.TASK_IDS, rows), (("id",), [*stated, *reversed(rows)])):
         found = ((text(row.get(name)) or "").strip() for name in names for row in places)
-        if named := next((one for one in found if one and one.lower() not in _NO_IDS and one[0] != "-"), ""):
+        if named := next((one for one in found if one and one.lower() not in words.NO_IDS and one[0] != "-"), ""):
             return named
     return ""
 
@@ -190,7 +104,7 @@ def _named_alone(value: object) -> str:
     """Return the id that is all a successful envelope holds."""
     row = squeezed(value) if isinstance(value, dict) else {}
     alone = text(row.get("data")) or ""
-    is_id = _BARE_ID.fullmatch(alone) and text(row.get("code")) and not _is_error(row, "")
+    is_id = words.BARE_ID.fullmatch(alone) and text(row.get("code")) and not _is_error(row, "")
     return alone if is_id else ""
 
 
@@ -202,7 +116,7 @@ def _state_of(rows: list[dict[str, Any]], asked: str = "") -> tuple[TaskState, s
     said = [
         _stated(row)
         for row in stated
-        if row is rows[-1] or row is inner or not _OF_TASKS.isdisjoint(row) or identity_of([row]) == asked != ""
+        if row is rows[-1] or row is inner or not words.OF_TASKS.isdisjoint(row) or identity_of([row]) == asked != ""
     ]
     failed = [pair for pair in said if pair[0] is TaskState.FAILED]
     if failed and not said[0][0].is_terminal:
@@ -212,33 +126,33 @@ def _state_of(rows: list[dict[str, Any]], asked: str = "") -> tuple[TaskState, s
 
 def _stated(row: dict[str, Any]) -> tuple[TaskState, str]:
     """Return the state that an object names, and its word, "" if it names none."""
-    words = [word for name in _STATE_NAMES if (word := text(row.get(name)))]
-    pairs = [(_read(_plain(word).removeprefix("taskstatus"), row), word) for word in words]
+    named = [word for name in words.STATE_NAMES if (word := text(row.get(name)))]
+    pairs = [(_read(_plain(word).removeprefix("taskstatus"), row), word) for word in named]
     known = [pair for pair in pairs if pair[0] is not TaskState.UNKNOWN]
     return next(iter(known or pairs), (TaskState.UNKNOWN, ""))
 
 
 def _read(plain: str, row: dict[str, Any]) -> TaskState:
-    if plain in _CANCELLED:
+    if plain in words.CANCELLED:
         return TaskState.FAILED
-    if plain in _ENDED:
+    if plain in words.ENDED:
         return TaskState.FAILED if _code_of(row) else TaskState.SUCCESS
-    return STATES.get(plain, TaskState.UNKNOWN)
+    return words.STATES.get(plain, TaskState.UNKNOWN)
 
 
 def _code_of(row: dict[str, Any]) -> str:
-    words = (text(row.get(name)) or "" for name in _NAMES["err_code"])
-    return next((word for word in words if word.lower() not in _NOTHING and word.strip("0")), "")
+    named = (text(row.get(name)) or "" for name in words.NAMES["err_code"])
+    return next((word for word in named if word.lower() not in words.NOTHING and word.strip("0")), "")
 
 
 def _is_error(row: dict[str, Any], identity: str) -> bool:
     """Whether an object without a known state has the marks of an error. Codes of an application's own say little."""
     code, number = (text(row.get("code")) or "").lower(), whole(row.get("code"))
     message = (text(row.get("message")) or text(row.get("msg")) or "").lower()
-    is_thanked = message in _NOTHING and message != ""
-    is_bad = code not in _FINE and not is_thanked and (number is None or number in _STATUSES or not identity)
+    is_thanked = message in words.NOTHING and message != ""
+    is_bad = code not in words.FINE and not is_thanked and (number is None or number in words.STATUSES or not identity)
     error = row.get("error")
-    is_said = bool(dig(error)) if isinstance(error, (dict, list)) else (text(error) or "").lower() not in _NOTHING
+    is_said = bool(dig(error)) if isinstance(error, (dict, list)) else (text(error) or "").lower() not in words.NOTHING
     is_denied = row.get("success") is False or row.get("ok") is False or bool(row.get("errors"))
     return is_bad or is_said or is_denied or bool(_code_of(row)) or (bool(row.get("reason")) and not identity)
 
@@ -277,12 +191,12 @@ def _is_end(rows: list[dict[str, Any]], identity: str, asked: str) -> bool:
         return False
     is_answered = len(rows) > 1 and not any(_is_error(row, identity) for row in rows[:-1])
     has_reason = bool(identity and asked) and any(row.get("error") for row in rows)
-    is_named = any(not {*_TASK_IDS}.isdisjoint(row) for row in rows)
+    is_named = any(not {*words.TASK_IDS}.isdisjoint(row) for row in rows)
     return is_named or is_answered or has_reason or _has_marks(rows)
 
 
 def _has_marks(rows: list[dict[str, Any]]) -> bool:
-    return any(not _MARKS.isdisjoint(row) for row in rows)
+    return any(not words.MARKS.isdisjoint(row) for row in rows)
 
 
 def _failure(rows: list[dict[str, Any]], task: dict[str, Any], word: str) -> dict[str, str | None]:
@@ -292,16 +206,16 @@ def _failure(rows: list[dict[str, Any]], task: dict[str, Any], word: str) -> dic
     if task["state"] is TaskState.FAILED:
         said = dig(rows)
         code, remark = code or said.reason, said.message or remark
-        if _plain(word) in _CANCELLED:
+        if _plain(word) in words.CANCELLED:
             code = CANCELLED
     return {
-        "err_code": CANCELLED if _plain(code) in _CANCELLED else code or None,
+        "err_code": CANCELLED if _plain(code) in words.CANCELLED else code or None,
         "err_msg": None if _is_link(remark) else remark or None,
     }
 
 
 def _plain(word: str) -> str:
-    return _SEPARATORS.sub("", word).lower() if word else word
+    return words.SEPARATORS.sub("", word).lower() if word else word
 
 
 def _is_link(value: object) -> bool:
@@ -316,7 +230,7 @@ def _creations(rows: list[dict[str, Any]], state: TaskState) -> list[dict[str, A
     if state is not TaskState.SUCCESS:
         return []
     is_listed = any("creations" in row for row in rows)
-    names = _RESULTS if is_listed else _ALONE
+    names = words.RESULTS if is_listed else words.ALONE
     for row in reversed(rows):
         if found := _linked(row, names) or ([] if is_listed else _bare(row)):
             return found
@@ -342,7 +256,7 @@ def _creation(item: object) -> dict[str, Any]:
     if _is_link(item):
         return {"url": item}
     row = squeezed(item) if isinstance(item, dict) else {}
-    links = {name: next(filter(None, (text(row.get(key)) for key in keys)), None) for name, keys in _LINKS.items()}
+    links = {name: next(filter(None, (text(row.get(key)) for key in keys)), None) for name, keys in words.LINKS.items()}
     return {"id": row.get("id") or row.get("fileid"), "video": row.get("video"), **links} if row else {}
 
 
@@ -361,11 +275,11 @@ def _linked(row: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]
 
 def _bare(row: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the results in an object's other lists."""
-    for name in _LINK_LISTS:
+    for name in words.LINK_LISTS:
         items = row.get(name)
         if links := [item for item in (items if isinstance(items, list) else [items]) if _is_link(item)]:
             return [{"url": link} for link in links]
-    for name in _LISTS:
+    for name in words.LISTS:
         items = row.get(name)
         objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
         if found := [creation for creation in _each(objects) if creation.get("url")]:
