@@ -576,7 +576,15 @@ def test_a_callback_that_cannot_arrive_is_refused(url: str) -> None:
         *("http://example.com/cb", "https://me@example.com/", "https://me:secret@example.com/"),
         *("https://localhost/", "http://LOCALHOST.:8000/", "https://a.localhost/", "https://printer.local/"),
         *("https://127.0.0.1/", "https://10.0.0.1/", "https://192.168.1.5:8443/cb", "https://169.254.1.1/"),
-        *("https://[::1]/", "https://[fe80::1]/", "https://[fd00::1]/", "https://0.0.0.0/"),
+        *(
+            "https://[::1]/",
+            "https://[fe80::1]/",
+            "https://[fd00::1]/",
+            "https://0.0.0.0/",
+            "https://[::ffff:10.0.0.1]/",
+        ),
+        *("https://127.1/", "https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://10.0.0.0x1/"),
+        *("https://224.0.0.1/", "https://[ff02::1]/", "https://intranet/cb", "https://example.com:0/"),
     ],
 )
 def test_a_callback_that_may_not_arrive_is_doubted(url: str) -> None:

@@ -4,6 +4,7 @@ https://platform.vidu.com/docs/callback-signature
 """
 
 import ipaddress
+import re
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -13,10 +14,10 @@ def fault_of(url: str) -> str:
         return ""
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"}:
-        return "must be a URL, https://host/path"
+        return "is no URL such as https://host/path"
     if not parts.hostname:
-        return "must name a host, https://host/path"
-    return "must have no fragment ('#' and what follows is never sent)" if "#" in url else ""
+        return "names no host, as https://host/path does"
+    return "has a fragment ('#' and what follows), which is never sent" if "#" in url else ""
 
 
 def risk_of(url: str) -> str:
@@ -24,8 +25,10 @@ def risk_of(url: str) -> str:
     parts = _split(url)
     if parts is None:
         return ""
-    if _is_private(parts.hostname or ""):
-        return f"goes to {parts.hostname}, which nobody reaches from outside"
+    if parts.hostname and not _is_public(parts.hostname):
+        return f"goes to {parts.hostname}, which may be out of reach from outside"
+    if parts.port == 0:
+        return "goes to port 0, where nothing listens"
     if parts.username is not None:
         return "holds a user or password, which not every sender passes on"
     return "is http, so anybody on the way can read and change what arrives" if parts.scheme == "http" else ""
@@ -42,9 +45,15 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
-def _is_private(host: str) -> bool:
+# One word, a private domain, or a number that some read as an address: 127.1, 0x7f000001.
+_PRIVATE = re.compile(r"[^.]*|.*\.(?:localhost|local|internal|[0-9]+|0x[0-9a-f]*)")
+
+
+def _is_public(host: str) -> bool:
     name = host.lower().rstrip(".")
     try:
-        return not ipaddress.ip_address(name.partition("%")[0]).is_global
+        address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
-        return name == "localhost" or name.endswith((".localhost", ".local", ".internal"))
+        return _PRIVATE.fullmatch(name) is None
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_global and not address.is_multicast
