@@ -606,6 +606,9 @@ def test_a_callback_that_may_not_arrive_is_doubted(url: str) -> None:
         ("text2video", "aspect-ratio", "aspect_ratio"),
         ("text2video", "watermarks", "watermark"),
         ("img2video", "image", "images"),
+    ("img2video", {"model": "viduq2-pro", "bgm": True, "duration": 9}, ["bgm"]),
+    ("start-end2video", {"model": "viduq2", "bgm": True, "duration": 9}, []),
+    ("start-end2video", {"model": "viduq2-pro", "bgm": True, "duration": 10}, ["duration"]),
         ("reference2video", "subject", "subjects"),
     ],
 )
@@ -624,6 +627,7 @@ def test_other_undocumented_fields_are_not_doubted(extra: str) -> None:
     assert said(build("img2video", model="viduq2", extra={extra: 1})) == []
 
 
+    ("img2video", {"model": "viduq3-pro-fast", "off_peak": True, "audio": False}, []),
 @pytest.mark.parametrize("endpoint", ["img2video", "start-end2video"])
 def test_an_aspect_ratio_is_doubted_where_the_picture_has_one(endpoint: str) -> None:
     """A documented example sends it."""

@@ -94,6 +94,8 @@ class Row:
     is_steered: bool = True
     """Whether `movement_amplitude` and `style` have an effect."""
     off_peak: OffPeak = OffPeak.ALL
+    takes_voices: bool = True
+    """Whether a subject's voice has an effect."""
     fewest_images: int = 0
     takes_subjects: bool = True
     takes_clips: bool = False
@@ -123,6 +125,7 @@ _Q3: Final = Row(
 _Q2: Final = Row(offers=(Offer(range(1, 11), _ALL),), ratios=FIVE, bgm_up_to=8, is_steered=False)
 _Q1: Final = Row(offers=(Offer((5,), ("1080p",)),), ratios=THREE)
 _OLD: Final = Row(offers=(Offer((4,), ("360p", *_HIGH)), Offer((8,), ("720p",))), seconds=4, ratios=THREE)
+_Q2_FRAMES: Final = evolve(_Q2, bgm_up_to=float("inf"))
 _RETIRED: Final = "is on older pages only"
 
 
@@ -153,7 +156,7 @@ _TEXT_TO_VIDEO: Final = {  # text-to-video
 _IMAGE_TO_VIDEO: Final = {  # image-to-video
     "viduq3-turbo": _Q3,
     "viduq3-pro": _Q3,
-    "viduq3-pro-fast": _high(_Q3),
+    "viduq3-pro-fast": evolve(_high(_Q3), off_peak=OffPeak.ALL),
     "viduq2-pro": _sounding(_Q2),
     "viduq2-turbo": _sounding(_Q2),
     "viduq2-pro-fast": _high(_sounding(_Q2)),
@@ -167,10 +170,10 @@ _IMAGE_TO_VIDEO: Final = {  # image-to-video
 _START_END_TO_VIDEO: Final = {  # start-end-to-video
     "viduq3-turbo": _Q3,
     "viduq3-pro": _Q3,
-    "viduq2-pro": _short(_Q2),
-    "viduq2-turbo": _short(_Q2),
-    "viduq2-pro-fast": _short(_high(_Q2)),
-    "viduq2": _Q2,  # the gateway's page
+    "viduq2-pro": _short(_Q2_FRAMES),
+    "viduq2-turbo": _short(_Q2_FRAMES),
+    "viduq2-pro-fast": _short(_high(_Q2_FRAMES)),
+    "viduq2": _Q2_FRAMES,  # the gateway's page
     "viduq1": _Q1,
     "viduq1-classic": _Q1,
     "vidu2.0": _OLD,
@@ -194,7 +197,12 @@ _REFERENCE_TO_VIDEO: Final = {  # reference-to-video
     ),
     "viduq3": _Q3_REFERENCE,
     "viduq3-turbo": _Q3_REFERENCE,
-    "viduq2-pro": evolve(_Q2_REFERENCE, offers=(Offer(range(11), _ALL),), takes_clips=True),  # 0 s: Vidu chooses
+    "viduq2-pro": evolve(
+        _Q2_REFERENCE,
+        offers=(Offer(range(11), _ALL),),  # 0 s: Vidu chooses
+        takes_clips=True,
+        takes_voices=False,
+    ),
     "viduq2": _Q2_REFERENCE,
     "viduq1": evolve(_sounding(_Q1), also_ratios=("3:4", "4:3")),
     "vidu2.0": _OLD_REFERENCE,
