@@ -47,9 +47,12 @@ def whole(value: object, _: object = None) -> int | None:
 
 def flag(value: object, _: object = None) -> bool | None:
     """Read a boolean, also from "true", "false", 1 and 0."""
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower())
+    if not isinstance(value, (str, int)):
+        return None
+    return _FLAGS.get(value.lower() if isinstance(value, str) else value)
+
+
+_FLAGS: dict[str | int, bool] = {"true": True, "false": False, "1": True, "0": False, 1: True, 0: False}
 
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE)

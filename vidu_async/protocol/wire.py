@@ -202,7 +202,7 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 def flag_from(value: object, _: object = None) -> object:
     """Read a boolean from JSON, CSV or a form; what is none stays, for the request's own check to refuse."""
-    if value == "":
+    if isinstance(value, str) and not value:  # by type first: `==` of others may raise
         return None
     flag = values.flag(value)
     return value if flag is None else flag
