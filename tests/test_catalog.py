@@ -235,7 +235,11 @@ def test_a_refused_duration_names_the_model_and_what_it_takes() -> None:
         ("text2video", {"model": "viduq2", "resolution": "1080P"}, "not '1080P'. Did you mean '1080p'"),
         ("text2video", {"model": "viduq2", "aspect_ratio": "16x9"}, "or '4:3', not '16x9'. Did you mean '16:9'"),
         ("reference2video", {"model": "viduq2", "aspect_ratio": "16:9 "}, "not '16:9 '. Did you mean '16:9'"),
-        ("reference2video", {"model": "viduq1", "aspect_ratio": "21:9"}, "is '16:9', '9:16' or '1:1', not '21:9'. Did"),
+        (
+            "reference2video",
+            {"model": "viduq1", "aspect_ratio": "21:9"},
+            "or '1:1' ('3:4' or '4:3' by another page), not '21:9'",
+        ),
         ("text2video", {"style": "animee"}, "is 'general' or 'anime', not 'animee'. Did you mean 'anime'"),
         ("img2video", {"audio_type": "speech"}, "not 'speech'. Did you mean 'speech_only'"),
     ],
@@ -254,6 +258,55 @@ def test_a_refused_value_is_shown_beside_those_that_would_do(
 def test_a_duration_may_be_given_as_digits_and_as_a_float(duration: Any) -> None:
     """What is sent is a whole number."""
     assert build("img2video", model="viduq1", duration=duration).duration == 5
+
+
+# What only another page has: the values, and what the message says of them.
+BOTH: list[tuple[str, dict[str, Any], str, set[object] | None]] = [
+    (
+        "start-end2video",
+        {"model": "viduq2-pro", "duration": 11},
+        "is 1 to 8 (9 or 10 by another page), not 11",
+        {*range(1, 11)},
+    ),
+    (
+        "reference2video",
+        {"model": "viduq3-mix", "duration": 17},
+        "is 3 to 16 (1 or 2 by another page), not 17",
+        {*range(1, 17)},
+    ),
+    (
+        "reference2image",
+        {"model": "viduq2", "resolution": "8K"},
+        "is '1080p', '2K' or '4K' ('2k' or '4k' by another page), not '8K'",
+        {"1080p", "2K", "2k", "4K", "4k"},
+    ),
+    (
+        "reference2video",
+        {"model": "viduq3", "aspect_ratio": "16x9"},
+        "or '1:1' ('auto' or W:H, such as '16:9' by another page), not '16x9'. Did you mean '16:9'?",
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "values", "message", "allowed"), BOTH)
+def test_a_refusal_names_all_that_would_not_be_refused(
+    endpoint: str, values: dict[str, Any], message: str, allowed: set[object] | None
+) -> None:
+    """Also what only warns; `allowed` is None where no list would hold it."""
+    error = refused(endpoint, **values)
+
+    assert str(error).endswith(message)
+    assert (error.allowed and {*error.allowed}) == allowed
+
+
+@pytest.mark.parametrize("value", ["16:10", "21:9", "wide", "1", "4"])
+def test_nothing_is_guessed_where_nothing_is_close(value: str) -> None:
+    """What there is stands in the message."""
+    said_of_it = str(refused("text2video", model="viduq2", aspect_ratio=value))
+
+    assert "Did you mean" not in said_of_it
+    assert "'16:9', '9:16', '1:1', '3:4' or '4:3'" in said_of_it
 
 
 def test_a_doubtful_duration_says_who_has_it() -> None:
@@ -282,6 +335,53 @@ def test_a_model_unlike_any_other_is_answered_with_all_there_are() -> None:
     (doubt,) = build("reference2image", model="sora").doubts()
 
     assert doubt.said == "model 'sora' is not known at reference2image; it has 'viduq2' or 'viduq1'"
+
+
+@pytest.mark.parametrize("model", ["viduq4", "viduq", "q2", "VIDU"])
+def test_a_model_is_not_guessed_from_a_version(model: str) -> None:
+    """viduq4 is as near to viduq1 as to viduq2."""
+    ((_, message),) = said(build("text2video", model=model))
+
+    assert message.startswith(f"model {model!r} is not known at text2video; it has 'viduq3-turbo', ")
+
+
+def test_a_model_of_other_endpoints_is_told_where_it_is() -> None:
+    """It is no slip of the pen."""
+    ((_, message),) = said(build("text2video", model="viduq2-pro"))
+
+    assert message.startswith(
+        "model 'viduq2-pro' is known at img2video, start-end2video, reference2video, but not at text2video; it has "
+    )
+    assert "Did you mean" not in message
+
+
+def test_a_gateways_own_name_of_a_model_is_weighed_as_the_model() -> None:
+    """Its row was not known when the request was built, so a value that would have been refused is a doubt."""
+    request = build("text2video", model="turbo-hd", duration=17, resolution="540p", bgm=True)
+
+    assert fields_of(request) == ["model"]
+    found = [(doubt.field, doubt.said) for doubt in request.doubts(known_as="viduq3-turbo")]
+    assert found == [
+        ("duration", "duration of turbo-hd at text2video is 1 to 16, not 17"),
+        ("bgm", "bgm has no effect with turbo-hd"),
+    ]
+
+
+@pytest.mark.parametrize("model", ["viduq9", "viduq2-pro", "vidu1.5"])
+def test_a_model_that_the_gateway_offers_is_in_no_doubt(model: str) -> None:
+    """It knows better than any page; what else is doubtful stays so."""
+    request = build("text2video", model=model, duration=4, extra={"promt": 1})
+
+    assert fields_of(request) == ["extra", "model"]
+    assert [doubt.field for doubt in request.doubts(offered=True)] == ["extra"]
+
+
+def test_a_subject_and_a_raw_request_have_no_model_to_be_offered() -> None:
+    """Whoever weighs requests need not tell them apart."""
+    subject = Subject(name="cat", extra={"image": 1})
+
+    assert [doubt.field for doubt in subject.doubts(known_as="viduq2", offered=True)] == ["extra"]
+    assert RawRequest("extend", {}).doubts(known_as="viduq2", offered=True) == ()
 
 
 @pytest.mark.parametrize("endpoint", ["img2video", "start-end2video"])
@@ -395,20 +495,43 @@ def test_as_many_subjects_as_the_pages_allow_are_taken(model: str, subjects: lis
     [
         ("viduq9", [ALONE] * 8, "subjects"),
         ("viduq9", [*[evolve(STILL, images=[LINK] * 3)] * 2, evolve(STILL, images=[LINK] * 2)], "subjects"),
-        ("viduq2-pro", [STILL] * 5, "subjects"),
-        ("viduq2-pro", [MOVING] * 2, "subjects"),
-        ("viduq2-pro", [STORED_MOVING] * 3, "subjects"),
+        ("viduq2-pro", [STILL] * 8, "subjects"),
         ("viduq2", [STILL, MOVING], "subjects[1].videos"),
     ],
 )
 def test_too_many_subjects_and_clips_in_subjects_of_other_models_are_refused(
     model: str, subjects: list[Subject], field: str
 ) -> None:
-    """Eight; more than seven pictures in all; of viduq2-pro, five still ones or two with clips of their own."""
+    """Eight, or more than seven pictures in all. Values and what is allowed are counts, where it is about counts."""
     with pytest.raises(ValidationError) as found:
         with_subjects(model, *subjects)
 
     assert found.value.field == field
+    assert found.value.allowed == (tuple(range(8)) if field == "subjects" else None)
+    assert found.value.value == (8 if field == "subjects" else (CLIP,))
+
+
+@pytest.mark.parametrize(
+    ("subjects", "messages"),
+    [
+        ([STILL] * 5, ["0 to 4 without clips"]),
+        ([*[STILL] * 5, MOVING], ["0 to 4 without clips"]),
+        ([ALONE] * 7, ["0 to 4 without clips"]),
+        ([MOVING] * 2, ["0 to 1 with clips that are not stored"]),
+        ([STORED_MOVING] * 3, ["0 to 2 with clips"]),
+    ],
+)
+def test_seven_subjects_of_any_kind_are_doubted_where_only_the_gateways_page_has_them(
+    subjects: list[Subject], messages: list[str]
+) -> None:
+    """The newest page counts those with clips apart."""
+    found = with_subjects("viduq2-pro", *subjects).doubts()
+
+    place = "of viduq2-pro at reference2video on the newest page"
+    assert [doubt.said.rpartition(", ")[0] for doubt in found] == [
+        f"subjects takes {said} {place}" for said in messages
+    ]
+    assert all(doubt.value not in (doubt.allowed or ()) for doubt in found)
 
 
 def test_a_search_for_subjects_is_doubted_where_no_page_has_it() -> None:
@@ -416,15 +539,26 @@ def test_a_search_for_subjects_is_doubted_where_no_page_has_it() -> None:
     ((_, beside),) = said(build("reference2video", model="viduq2", auto_subjects=True))
     ((_, alone),) = said(with_subjects("viduq2", auto_subjects=True))
 
-    assert beside == "auto_subjects is for subjects, not for images and videos"
-    assert alone == "auto_subjects comes with 1 to 7 subjects on every page"
+    assert beside == "auto_subjects is listed beside subjects only, not beside images and videos"
+    assert alone == "auto_subjects is listed beside subjects only, and none are given"
 
 
 def test_a_clip_leaves_a_temporary_subject_two_pictures() -> None:
-    """They share three places; a stored subject's are not sent."""
-    with pytest.raises(ValidationError, match="images takes 0 to 2 beside a clip, not 3"):
-        Subject(name="dog", images=[LINK] * 3, videos=[CLIP])
-    assert Subject(name="dog", images=[LINK] * 3, videos=[CLIP], server_id="1").images == (LINK,) * 3
+    """They share three places by the newest page only; a stored subject's are not sent."""
+    full = Subject(name="dog", images=[LINK] * 3, videos=[CLIP])
+
+    assert said(full) == [("images", "images takes 0 to 2 beside a clip on the newest page, not 3")]
+    assert fields_of(with_subjects("viduq2-pro", STILL, full)) == ["subjects[1].images"]
+    assert said(evolve(full, images=[LINK] * 2)) == []
+    assert said(evolve(full, server_id="1")) == []
+
+
+def test_a_name_under_id_is_doubted() -> None:
+    """Older pages have it so, and an example whose table has it otherwise."""
+    older = Subject(name="cat", name_key="id")
+
+    assert fields_of(older) == ["name_key"]
+    assert fields_of(with_subjects("viduq2", older)) == ["subjects[0].name_key"]
 
 
 @pytest.mark.parametrize(
@@ -472,6 +606,9 @@ EFFECTS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("text2video", {"model": "viduq2", "bgm": True}, []),
     ("text2video", {"model": "viduq2", "bgm": True, "duration": 8}, []),
     ("text2video", {"model": "viduq2", "bgm": True, "duration": 9}, ["bgm"]),
+    ("img2video", {"model": "viduq2-pro", "bgm": True, "duration": 9}, ["bgm"]),
+    ("start-end2video", {"model": "viduq2", "bgm": True, "duration": 9}, []),
+    ("start-end2video", {"model": "viduq2-pro", "bgm": True, "duration": 10}, ["duration"]),
     ("reference2video", {"model": "viduq2-pro", "bgm": True, "duration": 0}, []),
     ("text2video", {"model": "viduq2", "audio": True}, ["audio"]),
     ("text2video", {"model": "viduq2", "audio": False}, []),
@@ -490,6 +627,7 @@ EFFECTS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("start-end2video", {"model": "viduq2", "is_rec": True}, ["is_rec"]),
     ("img2video", {"model": "viduq3-pro", "off_peak": True}, []),
     ("img2video", {"model": "viduq3-pro", "off_peak": True, "audio": False}, ["off_peak"]),
+    ("img2video", {"model": "viduq3-pro-fast", "off_peak": True, "audio": False}, []),
     ("img2video", {"model": "viduq3-pro", "off_peak": False, "audio": False}, []),
     ("img2video", {"model": "viduq2-pro", "off_peak": True}, []),
     ("img2video", {"model": "viduq2-pro", "off_peak": True, "audio": True}, ["off_peak"]),
@@ -513,11 +651,21 @@ def test_what_has_no_effect_is_doubted(endpoint: str, values: dict[str, Any], fi
 
 @pytest.mark.parametrize("endpoint", KINDS)
 def test_a_prompt_of_two_thousand_characters_is_long_enough_for_every_page(endpoint: str) -> None:
-    """Above, pages disagree; above five thousand, none has it."""
+    """Of a video, pages disagree about more, up to five thousand; of a picture, none has more."""
+    most = 2000 if endpoint == "reference2image" else 5000
+
     assert "prompt" not in fields_of(build(endpoint, prompt="x" * 2000))
-    assert "prompt" in fields_of(build(endpoint, prompt="x" * 2001))
-    assert "prompt" in fields_of(build(endpoint, prompt="x" * 5000))
-    assert refused(endpoint, prompt="x" * 5001).field == "prompt"
+    assert refused(endpoint, prompt="x" * (most + 1)).said.endswith(
+        f" up to {most} characters at {endpoint}, not {most + 1}"
+    )
+    for length in {2001, most} - {2000, most + 1}:
+        assert "prompt" in fields_of(build(endpoint, prompt="x" * length))
+
+
+def test_the_prompt_of_a_picture_is_doubted_where_some_count_it_longer() -> None:
+    """As that of a video is."""
+    assert fields_of(build("reference2image", model="viduq2", prompt="\N{FOX FACE}" * 1000)) == []
+    assert fields_of(build("reference2image", model="viduq2", prompt="\N{FOX FACE}" * 1001)) == ["prompt"]
 
 
 def test_emoji_count_once_but_a_prompt_that_some_count_longer_is_doubted() -> None:
@@ -567,7 +715,10 @@ def test_a_public_https_callback_is_taken(url: str) -> None:
 )
 def test_a_callback_that_cannot_arrive_is_refused(url: str) -> None:
     """No scheme of the web, no host, or a part that is never sent."""
-    assert refused("text2video", callback_url=url).field == "callback_url"
+    error = refused("text2video", callback_url=url)
+
+    assert error.field == "callback_url"
+    assert str(error).count(repr(url)) == 1
 
 
 @pytest.mark.parametrize(
@@ -606,9 +757,6 @@ def test_a_callback_that_may_not_arrive_is_doubted(url: str) -> None:
         ("text2video", "aspect-ratio", "aspect_ratio"),
         ("text2video", "watermarks", "watermark"),
         ("img2video", "image", "images"),
-    ("img2video", {"model": "viduq2-pro", "bgm": True, "duration": 9}, ["bgm"]),
-    ("start-end2video", {"model": "viduq2", "bgm": True, "duration": 9}, []),
-    ("start-end2video", {"model": "viduq2-pro", "bgm": True, "duration": 10}, ["duration"]),
         ("reference2video", "subject", "subjects"),
     ],
 )
@@ -627,14 +775,27 @@ def test_other_undocumented_fields_are_not_doubted(extra: str) -> None:
     assert said(build("img2video", model="viduq2", extra={extra: 1})) == []
 
 
-    ("img2video", {"model": "viduq3-pro-fast", "off_peak": True, "audio": False}, []),
-@pytest.mark.parametrize("endpoint", ["img2video", "start-end2video"])
-def test_an_aspect_ratio_is_doubted_where_the_picture_has_one(endpoint: str) -> None:
-    """A documented example sends it."""
-    ((field, message),) = said(build(endpoint, model="viduq2", extra={"aspect_ratio": "16:9"}))
+@pytest.mark.parametrize(
+    ("endpoint", "extra"),
+    [
+        ("img2video", "aspect_ratio"),  # a documented example sends it
+        ("start-end2video", "aspect_ratio"),
+        ("img2video", "aspect-ratio"),
+        ("img2video", "style"),
+        ("text2video", "images"),
+        ("text2video", "Images"),
+        ("start-end2video", "voice_id"),
+        ("reference2image", "duration"),
+        ("reference2video", "endpoint"),
+    ],
+)
+def test_a_field_of_other_endpoints_is_doubted(endpoint: str, extra: str) -> None:
+    """The row of a file may stand under the wrong one."""
+    (doubt,) = build(endpoint, model="viduq2", extra={extra: "x"}).doubts()
 
-    assert field == "extra"
-    assert endpoint in message
+    assert doubt.said == f"extra holds {extra!r}, which {endpoint} does not take"
+    assert (doubt.field, doubt.value) == ("extra", extra)
+    assert "model" in (doubt.allowed or ())
 
 
 def test_a_raw_request_is_never_doubted() -> None:
@@ -666,7 +827,7 @@ PRINTED = {
     "img2video": ["extra", "movement_amplitude"],
     "start-end2video": [],
     "reference2image": ["images"],
-    "reference2video": [],
+    "reference2video": ["subjects[0].name_key"],
 }
 
 

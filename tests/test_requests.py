@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import fields
+from attrs import evolve, fields
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +96,32 @@ NEEDED: dict[Any, dict[str, Any]] = {
     TextToVideo: {"model": "m", "prompt": "a fox"},
 }
 
+
+class Model(str, Enum):  # noqa: UP042 - one that many a program has
+    """A table of models, as a user's program may have one."""
+
+    Q2 = "viduq2"
+
+
+class Missing:
+    """What tables have for a missing value: neither true nor false, and equal to nothing, not even to itself."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("the truth of a missing value is ambiguous")
+
+    def __bool__(self) -> bool:
+        raise TypeError("the truth of a missing value is ambiguous")
+
+
+class Whole:
+    """A whole number of another library."""
+
+    def __index__(self) -> int:
+        return 3
+
+
 every_class = pytest.mark.parametrize("kind", list(SENT), ids=ENDPOINTS.get)
 
 
@@ -171,17 +198,30 @@ def test_a_subjects_name_goes_out_under_id_where_a_gateway_wants_it() -> None:
     assert Subject(name="cat", name_key="id").to_wire() == {"id": "cat"}
 
 
-def test_a_subjects_own_id_never_takes_the_place_of_its_name() -> None:
-    """With the name under `id`, an `id` in extra would be sent instead of it."""
-    with pytest.raises(ValidationError):
-        Subject(name="cat", name_key="id", extra={"id": "42"})
-
-
 def test_subjects_may_be_given_as_json() -> None:
     """As the rows of a file hold them."""
     given_as_json: Any = [CAT.to_wire()]
 
     assert ReferenceToVideo(model="viduq2", prompt="@cat", subjects=given_as_json).subjects == (CAT,)
+
+
+def test_subjects_may_come_from_a_generator() -> None:
+    """It is read once, as one of pictures is."""
+    stream: Any = (evolve(CAT, name=name) for name in ("cat", "dog"))
+    request = ReferenceToVideo(model="viduq2", prompt="@cat @dog", subjects=stream)
+
+    assert [subject.name for subject in request.subjects] == ["cat", "dog"]
+
+
+def test_a_member_of_an_enum_is_its_text() -> None:
+    """On the wire, in the table and in messages; `str` would make "Model.Q2" of it."""
+    request = text_to_video(model=Model.Q2, prompt=Model.Q2, extra={Model.Q2: 1})
+
+    assert {type(value) for value in (request.model, request.prompt, *request.extra)} == {str}
+    assert request.to_wire() == {"model": "viduq2", "prompt": "viduq2", "viduq2": 1}
+    assert request.doubts() == ()
+    with pytest.raises(ValidationError, match="duration of viduq2 at text2video"):
+        text_to_video(model=Model.Q2, duration=99)
 
 
 def test_undocumented_fields_travel_in_extra() -> None:
@@ -191,7 +231,7 @@ def test_undocumented_fields_travel_in_extra() -> None:
     ]
 
 
-@pytest.mark.parametrize("place", [3, "3", "bottom_right", "BOTTOM_RIGHT", WatermarkPosition.BOTTOM_RIGHT])
+@pytest.mark.parametrize("place", [3, "3", "bottom_right", "BOTTOM_RIGHT", WatermarkPosition.BOTTOM_RIGHT, Whole()])
 def test_a_watermarks_place_is_taken_by_number_and_by_name(place: Any) -> None:
     """The pages disagree on which it is; the number is what is sent."""
     sent = text_to_video(wm_position=place).to_wire()["wm_position"]
@@ -199,8 +239,8 @@ def test_a_watermarks_place_is_taken_by_number_and_by_name(place: Any) -> None:
     assert (sent, type(sent)) == (3, int)
 
 
-@pytest.mark.parametrize(("seed", "sent"), [("12", 12), (5.0, 5), (2**63 - 1, 2**63 - 1)])
-def test_a_whole_number_is_taken_as_digits_and_as_a_float_too(seed: Any, sent: int) -> None:
+@pytest.mark.parametrize(("seed", "sent"), [("12", 12), (" 12.0", 12), (5.0, 5), (Whole(), 3), (2**63 - 1, 2**63 - 1)])
+def test_a_whole_number_is_taken_as_digits_and_of_any_type(seed: Any, sent: int) -> None:
     """Several pages call the seed a string."""
     request = text_to_video(seed=seed, duration=5.0)
 
@@ -268,7 +308,11 @@ def test_image_to_video_has_no_aspect_ratio() -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("value", ["true", "false", 1, 0, "yes"])
+@pytest.mark.parametrize(
+    "value",
+    ["true", "false", 1, 0, "yes", 10**5000],
+    ids=lambda value: str(value % 7) if isinstance(value, int) else value,
+)
 @pytest.mark.parametrize(("kind", "name"), FLAGS, ids=lambda value: ENDPOINTS.get(value, value))
 def test_a_boolean_is_refused_in_any_other_type(kind: Any, name: str, value: object) -> None:
     """`"false"` would be sent as a text, and text is true."""
@@ -280,7 +324,23 @@ def test_a_boolean_is_refused_in_any_other_type(kind: Any, name: str, value: obj
 
 @pytest.mark.parametrize(
     "value",
-    [True, 1.5, float("nan"), float("inf"), -1, 2**63, "1.5", "abc", "-1", [1], b"1", "9" * 5000, 10**5000],
+    [
+        True,
+        1.5,
+        float("nan"),
+        float("inf"),
+        -1,
+        2**63,
+        "1.5",
+        "abc",
+        "-1",
+        "1.05",
+        [1],
+        b"1",
+        "9" * 5000,
+        10**5000,
+        Missing(),
+    ],
     ids=lambda value: (
         f"{type(value).__name__} of {value.bit_length()} bits" if isinstance(value, int) else str(value)[:12]
     ),
@@ -294,7 +354,7 @@ def test_a_number_is_refused_unless_it_is_whole_and_fits(name: str, value: objec
     assert refused.value.field == name
 
 
-@pytest.mark.parametrize("value", [5, True, b"text", ["text"], "a\0b", "half \ud800 pair"])
+@pytest.mark.parametrize("value", [5, True, b"text", ["text"], "a\0b", "half \ud800 pair", Missing()])
 @pytest.mark.parametrize("name", ["model", "prompt", "payload", "style", "resolution", "callback_url", "meta_data"])
 def test_a_text_is_refused_unless_json_carries_it(name: str, value: object) -> None:
     """Half a surrogate pair becomes something else on the way."""
@@ -304,7 +364,7 @@ def test_a_text_is_refused_unless_json_carries_it(name: str, value: object) -> N
     assert refused.value.field == name
 
 
-@pytest.mark.parametrize("value", [0, 5, -1, True, 1.5, "middle", "unspecified", []])
+@pytest.mark.parametrize("value", [0, 5, -1, True, 1.5, "middle", "unspecified", [], 10**5000, Missing()], ids=type)
 def test_a_watermarks_place_is_refused_if_there_is_none_such(value: object) -> None:
     """The message and `allowed` say which there are."""
     with pytest.raises(ValidationError, match="top_left") as refused:
@@ -335,6 +395,21 @@ def test_what_is_no_picture_is_refused_with_its_place(value: object) -> None:
     assert refused.value.field == "images[1]"
 
 
+@pytest.mark.parametrize("link", ["https://h.co/\0", "http://h.co/a\n", "https://h.co/\ud800", "ssupload:?id=1\t"])
+def test_a_link_that_is_garbled_on_the_way_is_refused_with_the_place(link: str) -> None:
+    """Line ends come from files that were read line by line."""
+    with pytest.raises(ValidationError, match=r"^images\[0\] holds '.+' at character \d+") as refused:
+        ImageToVideo(model="viduq2", images=[link])
+
+    assert (refused.value.field, refused.value.value) == ("images[0]", link)
+
+
+@pytest.mark.parametrize("item", ["caf\udce9.png", "a\nb.png", "data:image/png;base64,AA\nAA"])
+def test_paths_and_wrapped_base64_may_hold_what_links_may_not(item: str) -> None:
+    """Names of files are bytes, some of which Python shows as half a pair."""
+    assert ImageToVideo(model="viduq2", images=[item]).to_wire()["images"] == [item]
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "count"),
     [
@@ -353,6 +428,7 @@ def test_too_few_and_too_many_files_are_refused(kind: Any, name: str, count: int
         kind(**{**NEEDED[kind], name: [LINK] * count})
 
     assert (refused.value.field, refused.value.value) == (name, count)
+    assert count not in (refused.value.allowed or (count,))
 
 
 def test_eight_subjects_are_refused() -> None:
@@ -381,6 +457,36 @@ def test_a_reference_video_without_any_reference_is_refused() -> None:
     with pytest.raises(ValidationError, match="required"):
         ReferenceToVideo(model="viduq2", prompt="a fox")
     assert ReferenceToVideo(model="viduq2", prompt="a fox", auto_subjects=True).to_wire()["auto_subjects"] is True
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ({"name": ""}, "subjects[1].name is required, not ''"),
+        ({"nmae": "dog"}, "subjects[1].name is required. Did you mean 'name' where it says 'nmae'?"),
+        ({"name": "dog", "images": [LINK] * 4}, "subjects[1].images takes 0 to 3, not 4"),
+        ({"name": "dog", "images": [LINK, None]}, "subjects[1].images[1] must be a URL, a path or bytes, not None"),
+        ({"name": "dog", "voice_id": 5}, "subjects[1].voice_id must be text, not 5"),
+    ],
+)
+def test_what_is_wrong_with_a_subject_is_told_with_its_place(subject: dict[str, Any], message: str) -> None:
+    """There may be seven of them in a row of a file."""
+    row = {"model": "viduq2", "prompt": "@cat", "subjects": [{"name": "cat"}, subject]}
+    with pytest.raises(ValidationError) as refused:
+        request_from_wire("reference2video", row)
+
+    assert str(refused.value) == message
+    assert refused.value.field == message.partition(" ")[0]
+
+
+@pytest.mark.parametrize("extra", [{"id": "42"}, {"name": "dog"}])
+@pytest.mark.parametrize("key", ["name", "id"])
+def test_a_subject_has_one_name(extra: dict[str, Any], key: str) -> None:
+    """With two, one would go out over the other where a gateway wants the name under `id`."""
+    with pytest.raises(ValidationError, match=f"^extra holds '{next(iter(extra))}'") as refused:
+        Subject(name="cat", name_key=key, extra=extra)
+
+    assert refused.value.field == "extra"
 
 
 @pytest.mark.parametrize("subjects", ["cat", [LINK], [None], {"name": "cat"}, 5])
@@ -426,6 +532,47 @@ def test_metadata_that_is_no_json_text_is_refused_with_the_position() -> None:
         text_to_video(meta_data='{"Label": "')
 
     assert refused.value.field == "meta_data"
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', "[Infinity]", "-Infinity"])
+def test_metadata_that_only_python_reads_is_refused(text: str) -> None:
+    """They are words of other languages, not of JSON."""
+    with pytest.raises(ValidationError, match="is no JSON"):
+        text_to_video(meta_data=text)
+
+
+def test_metadata_may_hold_any_number_that_json_does() -> None:
+    """Python's own limit of digits is nothing to Vidu."""
+    assert text_to_video(meta_data=f'{{"a": {"9" * 5000}}}').meta_data
+
+
+def test_metadata_as_a_mapping_is_told_how_to_become_text() -> None:
+    """It is the most likely thing to pass."""
+    with pytest.raises(ValidationError, match=r"json\.dumps\(\.\.\.\).*not \{'Label': 'fox'\}"):
+        text_to_video(meta_data={"Label": "fox"})
+
+
+def test_an_extra_field_with_a_keyword_of_its_own_is_told_where_it_belongs() -> None:
+    """With its value."""
+    with pytest.raises(ValidationError) as refused:
+        text_to_video(extra={"duration": 5})
+
+    assert str(refused.value) == "extra holds 'duration', which has a keyword of its own: pass duration=5"
+
+
+def test_extra_fields_that_make_a_request_look_like_an_answer_are_refused() -> None:
+    """Read back from JSON, it would lose them; one of the two alone comes back."""
+    with pytest.raises(ValidationError, match="only an answer has"):
+        text_to_video(extra={"task_id": "1", "state": "created"})
+    request = text_to_video(extra={"state": "created"})
+    assert TextToVideo.from_wire(request.to_wire()) == request
+
+
+def test_the_name_of_an_extra_field_is_text() -> None:
+    """As text, 1 and "1" would be one field."""
+    names: Any = {1: "a", "1": "b"}
+    with pytest.raises(ValidationError, match="extra holds 1, which is no text"):
+        text_to_video(extra=names)
 
 
 @pytest.mark.parametrize("extra", [{"seed": 1}, {"extra": {}, "prompt": "b"}, "text", [("a", 1)], 5])
@@ -485,15 +632,15 @@ def test_from_wire_takes_null_for_a_value_not_given(kind: Any) -> None:
     assert kind.from_wire({**dict.fromkeys([*SENT[kind], "subjects"]), **NEEDED[kind]}).to_wire() == NEEDED[kind]
 
 
-@pytest.mark.parametrize("extra", [None, {}, {"sounds": [1]}])
+@pytest.mark.parametrize("extra", [None, {}, "", [], {"sounds": [1]}])
 def test_from_wire_takes_extra_fields_under_their_own_heading_too(extra: Any) -> None:
-    """As the rows of a file may hold them; null is none."""
+    """As the rows of a file may hold them; null and an empty cell are none."""
     request = TextToVideo.from_wire({**NEEDED[TextToVideo], "extra": extra, "style": ""})
 
     assert request.to_wire() == {**NEEDED[TextToVideo], **(extra or {})}
 
 
-@pytest.mark.parametrize("extra", ["text", 5, [1]])
+@pytest.mark.parametrize("extra", ["text", 5, [1], Missing()], ids=type)
 def test_from_wire_refuses_extra_fields_that_are_none(extra: Any) -> None:
     """With the field's name, as the constructor would."""
     with pytest.raises(ValidationError) as refused:
@@ -526,6 +673,66 @@ def test_from_wire_refuses_a_mapping_that_lacks_what_is_required(kind: Any, name
     assert refused.value.field == name
 
 
+@pytest.mark.parametrize(
+    ("kind", "row", "message"),
+    [
+        (
+            TextToVideo,
+            {"model": "m", "promt": "a fox"},
+            "prompt is required. Did you mean 'prompt' where it says 'promt'?",
+        ),
+        (
+            ImageToVideo,
+            {"model": "m", "image": [LINK]},
+            "images is required. Did you mean 'images' where it says 'image'?",
+        ),
+        (
+            ImageToVideo,
+            {"Model": "m", "images": [LINK]},
+            "model is required. Did you mean 'model' where it says 'Model'?",
+        ),
+        (
+            TextToVideo,
+            {"model": "m", "extra": {"promt": "a"}},
+            "prompt is required. Did you mean 'prompt' where it says 'promt'?",
+        ),
+        (TextToVideo, {"model": "m", "x": "a fox", 1: 2}, "prompt is required"),
+    ],
+)
+def test_from_wire_guesses_which_name_was_meant_for_what_is_missing(
+    kind: Any, row: dict[str, Any], message: str
+) -> None:
+    """A slip in a required name is the likeliest reason."""
+    with pytest.raises(ValidationError) as refused:
+        kind.from_wire(row)
+
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("mapping", [None, [1], "text", 5, Missing()], ids=type)
+@pytest.mark.parametrize("kind", [*SENT, Subject])
+def test_from_wire_refuses_what_is_no_object(kind: Any, mapping: Any) -> None:
+    """As a row of a file may be none."""
+    with pytest.raises(ValidationError, match=f"^{kind.__name__} must be a JSON object"):
+        kind.from_wire(mapping)
+
+
+@pytest.mark.parametrize("value", [10**5000, Missing(), 2, 1.0, [True]], ids=type)
+def test_from_wire_refuses_a_boolean_that_is_none(value: object) -> None:
+    """Whatever it can be compared with."""
+    with pytest.raises(ValidationError, match="audio must be True or False"):
+        TextToVideo.from_wire({**NEEDED[TextToVideo], "audio": value})
+
+
+@pytest.mark.parametrize("place", [0, "0", "", "unspecified", "centre", None, [1], 7])
+def test_from_wire_of_an_answer_leaves_out_a_watermarks_place_that_is_none(place: Any) -> None:
+    """Answers have a word for none, and gateways others; in a request it would be a mistake."""
+    answer = {**NEEDED[TextToVideo], "task_id": "1", "state": "created", "duration": "5.0", "wm_position": place}
+
+    assert TextToVideo.from_wire(answer).to_wire() == {**NEEDED[TextToVideo], "duration": 5}
+    assert TextToVideo.from_wire({**answer, "wm_position": "top_right"}).wm_position == WatermarkPosition.TOP_RIGHT
+
+
 def test_from_wire_of_an_answer_takes_only_what_was_asked_for() -> None:
     """An answer's own fields are nothing to ask for, known or not."""
     answer = {
@@ -548,7 +755,11 @@ def test_request_from_wire_finds_the_class_of_an_endpoint(kind: Any) -> None:
 
 @pytest.mark.parametrize(
     ("endpoint", "hint"),
-    [("img2vide", "'img2video'"), ("image", "RawRequest"), ("", "RawRequest"), (None, "RawRequest")],
+    [
+        *[("img2vide", "'img2video'"), ("start-end", "'start-end2video'"), ("image", "RawRequest"), ("", "RawRequest")],
+        *[(None, "RawRequest"), (["img2video"], "RawRequest"), (10**5000, "RawRequest")],
+    ],
+    ids=range(7),
 )
 def test_request_from_wire_names_the_endpoints_there_are(endpoint: Any, hint: str) -> None:
     """And guesses what was meant."""
@@ -617,6 +828,13 @@ def test_a_raw_request_needs_an_endpoint(endpoint: Any) -> None:
     assert refused.value.field == "endpoint"
 
 
+@pytest.mark.parametrize("given_fields", [None, [1], "model", 5])
+def test_a_raw_request_needs_a_mapping(given_fields: Any) -> None:
+    """Anything else is no JSON object."""
+    with pytest.raises(ValidationError, match="fields must be a mapping"):
+        RawRequest("extend", given_fields)
+
+
 # What a repr shows
 
 SECRET = "c2VjcmV0"  # base64 of a word, and a signature just as well
@@ -660,6 +878,7 @@ def test_a_repr_stays_short() -> None:
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 said = words.filter(str.strip)
+unknown = words.map("x{}".format)  # of a known model, not every value would do
 links = st.sampled_from([LINK, END, "fox.png", "ssupload:?id=1", "data:image/png;base64,AA=="])
 plain: st.SearchStrategy[Any] = st.recursive(
     st.booleans() | st.integers() | words, lambda inner: st.lists(inner) | st.dictionaries(words, inner), max_leaves=4
@@ -703,7 +922,7 @@ def files_of(kind: Any) -> st.SearchStrategy[dict[str, Any]]:
 
 def drawn(kind: Any) -> st.SearchStrategy[Any]:
     """Draw valid requests of a class, with any of its optional fields."""
-    required = {name: said for name in ("model", "prompt") if name in NEEDED[kind]}
+    required = {"model": unknown, **({"prompt": said} if "prompt" in NEEDED[kind] else {})}
     others = {*SENT[kind], "extra"} - {*required, "images", "videos"}
     optional = {name: OPTIONAL.get(name, words) for name in sorted(others)}
     scalars = st.fixed_dictionaries(required, optional=optional)

@@ -16,10 +16,6 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-PROMPT_LIMIT: Final = 5000
-"""Code points, on the newest official pages."""
-PROMPT_LISTED: Final = 2000
-"""Code points, on the gateway's pages, older official ones, and the newest of pictures and of references."""
 PAYLOAD_LIMIT: Final = 1_048_576
 """Characters of `payload` that Vidu passes through."""
 AMPLITUDES: Final = ("auto", "small", "medium", "large")
@@ -31,10 +27,11 @@ MOST_SUBJECTS: Final = 7
 MOST_PICTURES_OF_SUBJECTS: Final = 7
 """In all subjects of a request together; the gateway's page says so, and none contradicts it."""
 FILES_OF_A_SUBJECT: Final = 3
+"""Of pictures; with its clip among them by the newest page, beside it by the gateway's."""
 CLIPS_OF_A_SUBJECT: Final = 1
 MOST_CLIPS: Final = 2
 PICTURES_BESIDE_CLIPS: Final = 4
-# Of viduq2-pro, the one model that looks at clips:
+# Of viduq2-pro, the one model that looks at clips, on the newest page; the gateway's counts 7 of any kind:
 STILL_SUBJECTS: Final = 4
 MOVING_SUBJECTS: Final = 2
 TEMPORARY_MOVING_SUBJECTS: Final = 1
@@ -94,21 +91,24 @@ class Row:
     is_steered: bool = True
     """Whether `movement_amplitude` and `style` have an effect."""
     off_peak: OffPeak = OffPeak.ALL
-    takes_voices: bool = True
-    """Whether a subject's voice has an effect."""
     fewest_images: int = 0
     takes_subjects: bool = True
     takes_clips: bool = False
+    takes_voices: bool = True
+    """Whether a subject's voice has an effect."""
     doubt: str = ""
     """Why the model itself is in doubt here."""
 
 
 @frozen
 class Endpoint:
-    """What an endpoint takes of any model: how many images, and the rows of those that are known."""
+    """What an endpoint takes of any model, and the rows of those that are known."""
 
     models: Mapping[str, Row] = field(repr=False)
     images: tuple[int, int] = (0, 0)
+    """The fewest and the most."""
+    prompt: tuple[int, int] = (2000, 5000)
+    """The most code points by every page, and by the one that allows most."""
 
 
 _ALL: Final = ("540p", "720p", "1080p")
@@ -228,5 +228,5 @@ CATALOG: Final[Mapping[str, Endpoint]] = {
     "img2video": Endpoint(_IMAGE_TO_VIDEO, images=(1, 1)),
     "start-end2video": Endpoint(_START_END_TO_VIDEO, images=(2, 2)),
     "reference2video": Endpoint(_REFERENCE_TO_VIDEO, images=(0, 7)),
-    "reference2image": Endpoint(_REFERENCE_TO_IMAGE, images=(0, 7)),
+    "reference2image": Endpoint(_REFERENCE_TO_IMAGE, images=(0, 7), prompt=(2000, 2000)),
 }

@@ -6,6 +6,7 @@ check, so that the classes are nothing but their fields. A check returns the val
 """
 
 import difflib
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
@@ -22,6 +23,12 @@ Media = str | bytes | PathLike[str]
 _REMOTE = ("http://", "https://", "data:", "ssupload:")
 _USER = re.compile(r"//[^/?#]*@")
 _SHOWN = 80
+_BEGINNING = 3
+"""Letters that say which word was meant, if only one begins so."""
+_BY = re.compile(r"(?<=\d)[x*/](?=\d)")  # as in 16x9
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+_UNLINKABLE = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
+_DIGITS = re.compile(r"\s*(\d{1,40})(?:\.0*)?\s*")
 
 
 def is_remote(value: object) -> bool:
@@ -65,22 +72,43 @@ def _without_secrets(value: str) -> str:
     return f"{link}?..." if asks else link
 
 
-def nearest(value: object, words: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Return the words that were probably meant, whatever their case, the likeliest first."""
+def nearest(value: object, words: Iterable[str], *, cutoff: float = 0.8) -> str:
+    """Return the word that was probably meant, whatever its case; "" if nothing is close."""
     by_case = {word.lower(): word for word in words}
-    near = difflib.get_close_matches(str(value)[:_SHOWN].lower(), by_case, n=most, cutoff=cutoff)
-    return [by_case[word] for word in near]
+    near = difflib.get_close_matches(_folded(value), by_case, n=1, cutoff=cutoff)
+    return by_case[near[0]] if near else ""
 
 
-def hint(value: object, words: Iterable[str], *, most: int = 1) -> str:
-    """Return the end of a message that guesses what was meant; "" if nothing is close."""
-    near = nearest(value, words, most=most)
-    return f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
+def hint(value: object, words: Iterable[str], *, cutoff: float = 0.8) -> str:
+    """Return the end of a message that guesses what was meant; "" if nothing is close.
+
+    The beginning of one word is close, that of several is none of them.
+    """
+    words, folded = [*dict.fromkeys(words)], _BY.sub(":", _folded(value))
+    begun = [word for word in words if len(folded) >= _BEGINNING and word.lower().startswith(folded)]
+    meant = [word for word in begun if len(word) == len(folded)] or begun or [nearest(folded, words, cutoff=cutoff)]
+    near = meant[0] if len(meant) == 1 else ""
+    return f". Did you mean {near!r}?" if near else ""
+
+
+def _folded(value: object) -> str:
+    return value[:_SHOWN].strip().lower() if isinstance(value, str) else ""
+
+
+def fault(name: str, said: str, value: object, allowed: Iterable[object] | None = None) -> ValidationError:
+    """Return the error about a field; `said` completes the sentence that its name begins."""
+    return ValidationError(f"{name} {said}", field=name, value=value, allowed=allowed)
 
 
 def refusal(name: str, what: str, value: object, allowed: Iterable[object] | None = None) -> ValidationError:
     """Return the error that says: this field must be so, and is not."""
-    return ValidationError(f"{name} {what}, not {shown(value)}", field=name, value=value, allowed=allowed)
+    return fault(name, f"{what}, not {shown(value)}", value, allowed)
+
+
+def placed(error: ValidationError, place: str) -> ValidationError:
+    """Return the error of a value that is itself in a field."""
+    said, name = (f"{place}.{part}" for part in (error.said, error.field))
+    return ValidationError(said, field=name, value=error.value, allowed=error.allowed)
 
 
 class WatermarkPosition(IntEnum):
@@ -92,15 +120,28 @@ class WatermarkPosition(IntEnum):
     BOTTOM_LEFT = 4
 
 
+_PLACES: dict[str | int, WatermarkPosition] = {
+    **{place.name.lower(): place for place in WatermarkPosition},
+    **{int(place): place for place in WatermarkPosition},
+}
+_TEXTS = {"meta_data": "must be JSON text, as json.dumps(...) makes it"}
+
+
 def text(value: object, field: "Attribute[Any]") -> str | None:
     """Take text; "" is none. What JSON cannot carry is refused here rather than garbled there."""
-    if value is None or value == "":
+    if value is None:
         return None
     if not isinstance(value, str):
-        raise refusal(field.name, "must be text", value)
-    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-        raise refusal(field.name, "must not hold NUL or half a surrogate pair", value)
-    return value
+        raise refusal(field.name, _TEXTS.get(field.name, "must be text"), value)
+    return sendable(value, field.name) or None
+
+
+def sendable(value: str, name: str, cannot: re.Pattern[str] = _UNSENDABLE) -> str:
+    """Return plain text, also of a member of an Enum; refuse what gets lost on the way."""
+    plain = str.__str__(value)
+    if wrong := cannot.search(plain):
+        raise fault(name, f"holds {wrong[0]!r} at character {wrong.start()}, which is garbled on the way", value)
+    return plain
 
 
 def required_text(value: object, field: "Attribute[Any]") -> str:
@@ -111,29 +152,49 @@ def required_text(value: object, field: "Attribute[Any]") -> str:
     return found
 
 
+def _integer(value: object) -> int | None:
+    """Return a whole number of any type, or of the digits of a text; None if it is none. A boolean is none."""
+    if isinstance(value, str):
+        digits = _DIGITS.fullmatch(value)
+        return int(digits[1]) if digits else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    try:
+        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
 def whole(value: object, field: "Attribute[Any]") -> int | None:
     """Take a whole number, or its digits as text: several gateways document `seed` as a string."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < _SHOWN:
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if value is None or value == "":
+    if value is None or _is_blank(value):
         return None
-    if isinstance(value, bool) or not isinstance(value, int):
+    number = _integer(value)
+    if number is None:
         raise refusal(field.name, "must be a whole number", value)
-    if not 0 <= value < 2**63:
+    if not 0 <= number < 2**63:
         raise refusal(field.name, "must be between 0 and 2**63 - 1", value)
-    return value
+    return number
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value  # by type first: `==` of others may raise
+
+
+def place_of(value: object) -> WatermarkPosition | None:
+    """Return a watermark's place by number or name, None if there is none such."""
+    number = _integer(value)
+    name = value.lower() if isinstance(value, str) else ""
+    return _PLACES.get(name if number is None else number)
 
 
 def position(value: object, field: "Attribute[Any]") -> WatermarkPosition | None:
     """Take a watermark's place by number or name."""
-    if value is None or value == "":
+    if value is None or _is_blank(value):
         return None
-    names = {place.name.lower(): place for place in WatermarkPosition}
-    numbers = {str(int(place)): place for place in WatermarkPosition}
-    place = None if isinstance(value, bool) else {**names, **numbers}.get(str(value).lower())
+    place = place_of(value)
     if place is None:
+        names = [name for name in _PLACES if isinstance(name, str)]
         raise refusal(field.name, f"must be 1 to 4 or one of {', '.join(names)}", value, [*WatermarkPosition, *names])
     return place
 
@@ -144,18 +205,28 @@ def media(value: object, field: "Attribute[Any]") -> tuple[Media, ...]:
         return ()
     if isinstance(value, (str, bytes, bytearray, PathLike, Mapping)) or not isinstance(value, Iterable):
         raise refusal(field.name, f"takes a list, {field.name}=[...]", value)
-    items = tuple(bytes(item) if isinstance(item, bytearray) else item for item in value)
-    for place, item in enumerate(items):
-        if not isinstance(item, (str, bytes, PathLike)) or not item:
-            raise refusal(f"{field.name}[{place}]", "must be a URL, a path or bytes", item)
-    return items
+    return tuple(_medium(item, f"{field.name}[{place}]") for place, item in enumerate(value))
+
+
+def _medium(item: object, name: str) -> Media:
+    if isinstance(item, bytearray):
+        item = bytes(item)
+    if not isinstance(item, (str, bytes, PathLike)) or not item:
+        raise refusal(name, "must be a URL, a path or bytes", item)
+    if not isinstance(item, str) or not is_remote(item):  # a path may hold anything; opening it will tell
+        return item
+    # The base64 of a data URL may be wrapped.
+    return sendable(item, name, _UNSENDABLE if item[:5].lower() == "data:" else _UNLINKABLE)
 
 
 def extra(value: object, field: "Attribute[Any]") -> dict[str, Any]:
     """Take undocumented fields, as they are; empty ones are left out like any others."""
     if not isinstance(value, Mapping):
         raise refusal(field.name, "must be a mapping", value)
-    return {str(name): item for name, item in value.items() if not is_empty(item)}
+    for name in value:
+        if not isinstance(name, str):
+            raise fault(field.name, f"holds {shown(name)}, which is no text, as the name of a field", name)
+    return {str.__str__(name): item for name, item in value.items() if not is_empty(item)}
 
 
 def is_flag(_: object, field: "Attribute[Any]", value: object) -> None:

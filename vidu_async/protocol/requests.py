@@ -8,7 +8,7 @@ What is refused here is what the API certainly refuses. What it may refuse, or t
 `doubts()` names them, the client warns of them, and an unknown model is one, since new ones appear.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,20 @@ from typing import Any, ClassVar, Self, TypeVar
 from attrs import NOTHING, evolve, field, fields, frozen
 
 from vidu_async.protocol import wire
-from vidu_async.protocol.checks import CHECKS, Media, by_type, hint, is_empty, is_remote, refusal, shown
+from vidu_async.protocol.checks import (
+    CHECKS,
+    Media,
+    by_type,
+    fault,
+    hint,
+    is_empty,
+    is_remote,
+    nearest,
+    place_of,
+    placed,
+    refusal,
+    shown,
+)
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.validation import references, verdicts
 
@@ -30,16 +43,23 @@ class _Wired:
     """Fields this class does not know, sent as they are."""
 
     def __attrs_post_init__(self) -> None:
-        if self.extra and (known := sorted(self.extra.keys() & {*self._names()})):
-            raise refusal("extra", "holds a field that has a keyword of its own", known[0])
+        verdicts.check_extra(self.extra, self._names())
         self._check()
 
     def _check(self) -> None:
         """Refuse what the API certainly refuses."""
 
-    def doubts(self) -> tuple[ValidationError, ...]:
-        """Return what the API may refuse or take without effect, as errors, in the order of the fields."""
-        return tuple(verdicts.extra_doubts(self.extra, self._names()))
+    def doubts(self, *, known_as: str | None = None, offered: bool = False) -> tuple[ValidationError, ...]:
+        """Return what the API may refuse or take without effect, as errors, in the order of the fields.
+
+        `known_as` is Vidu's name of the model where the gateway has its own; `offered` says that the gateway has it.
+        """
+        names = self._names()
+        found = self._doubts(known_as, offered=offered)
+        return tuple(sorted(found, key=lambda doubt: names.index(doubt.field.partition("[")[0])))
+
+    def _doubts(self, known_as: str | None, *, offered: bool) -> Iterator[ValidationError]:  # noqa: ARG002 - of requests
+        yield from verdicts.extra_doubts(self.extra, self._names(), (), "")
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -64,21 +84,34 @@ class _Wired:
         A creation's answer will do, too: of a mapping with `task_id` and `state` only this request's own fields are
         taken. That is the request that was answered, as far as the answer repeats it.
         """
-        own = {attribute.name: attribute for attribute in fields(cls)}
+        if not isinstance(mapping, Mapping):
+            raise ValidationError(f"{cls.__name__} must be a JSON object, not {shown(mapping)}", value=mapping)
+        own = cls._names()
         given = {name: value for name, value in mapping.items() if name in own}
-        more = given.get("extra")
-        if more is not None and not isinstance(more, Mapping):
-            raise refusal("extra", "must be a mapping", more)
-        given["extra"] = more or {}
-        if not {"task_id", "state"} <= mapping.keys():
-            unknown = {name: value for name, value in mapping.items() if name not in own}
-            given["extra"] = {**unknown, **given["extra"]}
-        elif given.get("wm_position") == "unspecified":  # the answer's word for none
-            del given["wm_position"]
-        for name, attribute in own.items():
-            if attribute.default is NOTHING and name not in given:
-                raise ValidationError(f"{name} is required", field=name)
+        unknown = {name: value for name, value in mapping.items() if name not in own}
+        if {"task_id", "state"} <= mapping.keys():
+            unknown = {}
+            if place_of(given.get("wm_position")) is None:  # an answer's word for none, such as `unspecified`
+                given.pop("wm_position", None)
+        given["extra"] = {**unknown, **_extra_of(given)}
+        cls._check_required(given)
         return wire.requests.structure(given, cls)
+
+    @classmethod
+    def _check_required(cls, given: Mapping[str, Any]) -> None:
+        for attribute in fields(cls):
+            name = attribute.name
+            if attribute.default is NOTHING and name not in given:
+                slip = nearest(name, [word for word in given["extra"] if isinstance(word, str)], cutoff=0.7)
+                guess = f". Did you mean {name!r} where it says {slip!r}?" if slip else ""
+                raise fault(name, f"is required{guess}", None)
+
+
+def _extra_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    more = given.get("extra")
+    if not is_empty(more) and not isinstance(more, Mapping):
+        raise refusal("extra", "must be a mapping", more)
+    return more or {}
 
 
 def _plain(value: object) -> object:
@@ -106,9 +139,14 @@ class Subject(_Wired):
     def _check(self) -> None:
         if self.name_key not in {"name", "id"}:
             raise refusal("name_key", "must be 'name' or 'id'", self.name_key, ("name", "id"))
-        if self.name_key in self.extra:
-            raise refusal("extra", "holds the key that the name goes under", self.name_key)
+        if "id" in self.extra:
+            said = "holds 'id', under which older pages have the name; a stored subject's id is its server_id"
+            raise fault("extra", said, "id")
         references.check_subject(self._given())
+
+    def _doubts(self, known_as: str | None, *, offered: bool) -> Iterator[ValidationError]:
+        yield from super()._doubts(known_as, offered=offered)
+        yield from references.subject_alone(self._given())
 
     def _given(self) -> dict[str, Any]:
         given = super()._given()
@@ -122,7 +160,7 @@ class Subject(_Wired):
     @classmethod
     def from_wire(cls, mapping: Mapping[str, Any]) -> Self:
         """Build from a JSON mapping; a name under `id` stays under `id`."""
-        if "name" not in mapping and "id" in mapping:
+        if isinstance(mapping, Mapping) and "name" not in mapping and "id" in mapping:
             rest = {name: value for name, value in mapping.items() if name != "id"}
             mapping = {**rest, "name": mapping["id"], "name_key": "id"}
         return super().from_wire(mapping)
@@ -134,13 +172,20 @@ _NAMING = frozenset({"name", "name_key"})
 def _subjects(value: object, attribute: Any) -> tuple[Subject, ...]:  # noqa: ANN401 - attrs' own generic
     if value is None:
         return ()
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise refusal(attribute.name, "takes a list of Subject", value)
-    subjects = tuple(Subject.from_wire(item) if isinstance(item, Mapping) else item for item in value)
-    for place, item in enumerate(subjects):
-        if not isinstance(item, Subject):
-            raise refusal(f"{attribute.name}[{place}]", "must be a Subject", item)
-    return subjects
+    return tuple(_subject(item, f"{attribute.name}[{place}]") for place, item in enumerate(value))
+
+
+def _subject(item: object, place: str) -> Subject:
+    if isinstance(item, Subject):
+        return item
+    if not isinstance(item, Mapping):
+        raise refusal(place, "must be a Subject", item)
+    try:
+        return Subject.from_wire(item)
+    except ValidationError as error:
+        raise placed(error, place) from None
 
 
 CHECKS[Sequence[Subject]] = _subjects
@@ -164,11 +209,10 @@ class _Request(_Wired):
     def _check(self) -> None:
         verdicts.check(self.endpoint, self._given())
 
-    def doubts(self) -> tuple[ValidationError, ...]:
-        """Return what the API may refuse or take without effect, as errors, in the order of the fields."""
+    def _doubts(self, known_as: str | None, *, offered: bool) -> Iterator[ValidationError]:
         names = self._names()
-        found = verdicts.doubts(self.endpoint, self._given(), names)
-        return tuple(sorted(found, key=lambda doubt: names.index(doubt.field.partition("[")[0])))
+        yield from verdicts.extra_doubts(self.extra, names, _WORDS - {*names}, self.endpoint)
+        yield from verdicts.doubts(self.endpoint, self._given(), known_as=known_as, offered=offered)
 
 
 @frozen(kw_only=True, repr=False, field_transformer=by_type)
@@ -280,6 +324,8 @@ class TextToVideo(_Video):
 
 
 def _as_dict(given: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise refusal("fields", "must be a mapping", given)
     return dict(given)
 
 
@@ -302,7 +348,7 @@ class RawRequest:
         """Return the fields as given."""
         return dict(self.fields)
 
-    def doubts(self) -> tuple[ValidationError, ...]:
+    def doubts(self, *, known_as: str | None = None, offered: bool = False) -> tuple[ValidationError, ...]:  # noqa: ARG002 - as any request
         """Return none: nothing is known of it."""
         return ()
 
@@ -313,6 +359,8 @@ Request = ImageToVideo | StartEndToVideo | ReferenceToVideo | ReferenceToImage |
 _KINDS: dict[str, type[_Request]] = {
     kind.endpoint: kind for kind in (ImageToVideo, StartEndToVideo, ReferenceToVideo, ReferenceToImage, TextToVideo)
 }
+_WORDS = frozenset({"endpoint", *(attribute.name for kind in _KINDS.values() for attribute in fields(kind))})
+"""What a row of a file may hold for some endpoint, so that it is a slip at another."""
 
 
 def request_from_wire(
@@ -326,13 +374,11 @@ def request_from_wire(
         ValidationError: no such endpoint, or fields the API certainly refuses.
 
     """
-    kind = _KINDS.get(endpoint)
+    kind = _KINDS.get(endpoint) if isinstance(endpoint, str) else None
     if kind is None:
         near = hint(endpoint, _KINDS) or ". RawRequest takes any other."
         said = f"endpoint must be one of {', '.join(_KINDS)}, not {shown(endpoint)}{near}"
         raise ValidationError(said, field="endpoint", value=endpoint, allowed=_KINDS)
-    if not isinstance(mapping, Mapping):
-        raise refusal("request", "must be a JSON object", mapping)
     request = kind.from_wire(mapping)
     return request if base_dir is None else _below(Path(base_dir), request)  # type: ignore[return-value]
 

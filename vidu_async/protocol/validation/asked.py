@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from vidu_async.protocol.catalog import ANY, CATALOG, Row
-from vidu_async.protocol.checks import hint, shown
+from vidu_async.protocol.checks import fault, hint, shown
 from vidu_async.protocol.errors import ValidationError
 
 Found = Iterator[ValidationError]
@@ -21,6 +21,8 @@ class Asked:
 
     endpoint: str
     given: Mapping[str, Any]
+    known_as: str | None = None
+    """Vidu's name of the model, where a gateway has another."""
     model: str = field(init=False)
     row: Row | None = field(init=False)
 
@@ -30,7 +32,7 @@ class Asked:
 
     @row.default
     def _row(self) -> Row | None:
-        return CATALOG[self.endpoint].models.get(self.model)
+        return CATALOG[self.endpoint].models.get(self.known_as or self.model)
 
     @property
     def place(self) -> str:
@@ -53,7 +55,7 @@ def counted(name: str, count: int, least: int, most: int, where: str = "") -> Fo
     """Refuse too few or too many items."""
     if not least <= count <= most:
         wanted = f"exactly {least}" if least == most else f"{least} to {most}"
-        yield ValidationError(f"{name} takes {wanted}{where}, not {count}", field=name, value=count, allowed=(wanted,))
+        yield fault(name, f"takes {wanted}{where}, not {count}", count, range(least, most + 1))
 
 
 def span(values: Collection[object]) -> str:
@@ -76,20 +78,22 @@ class Choice:
     place: str
 
     @property
-    def _allowed(self) -> tuple[Any, ...] | None:
-        return None if self.listed is ANY else tuple(self.listed)
+    def _others(self) -> Collection[Any]:
+        """What only another source has."""
+        return ANY if self.also is ANY else [value for value in dict.fromkeys(self.also) if value not in self.listed]
 
     def refuse(self, value: object) -> Found:
         """Refuse what no source has."""
-        if value not in self.listed and value not in self.also:
-            words = {str(word): None for word in (*self.listed, *self.also)} if isinstance(value, str) else ()
-            said = f"{self.name} {self.place} is {span(self.listed)}, not {shown(value)}{hint(value, words)}"
-            yield ValidationError(said, field=self.name, value=value, allowed=self._allowed)
+        if value in self.listed or value in self.also:
+            return
+        others = self._others
+        taken = f"{span(self.listed)} ({span(others)} by another page)" if others else span(self.listed)
+        near = hint(value, [str(word) for word in (*self.listed, *others)])
+        allowed = None if ANY in (self.listed, others) else (*self.listed, *others)
+        yield fault(self.name, f"{self.place} is {taken}, not {shown(value)}{near}", value, allowed)
 
     def doubt(self, value: object) -> Found:
         """Doubt what the newest page does not have."""
-        if value not in self.listed:
-            said = (
-                f"{self.name} {self.place} is {span(self.listed)} on the newest page, only another has {shown(value)}"
-            )
-            yield ValidationError(said, field=self.name, value=value, allowed=self._allowed)
+        if value not in self.listed and value in self.also:
+            said = f"{self.place} is {span(self.listed)} on the newest page, only another has {shown(value)}"
+            yield fault(self.name, said, value, self.listed)

@@ -51,11 +51,11 @@ _EFFECTS = (
         lambda asked, row, value: value and asked.given.get("duration", row.seconds) > row.bgm_up_to,
         "has no effect with {model}{longer}",
     ),
-    Effect("audio", lambda _, row, value: value and row.sounds is None, "is nothing {model} has at {endpoint}"),
+    Effect("audio", lambda _, row, value: value and row.sounds is None, "is not offered with {model} at {endpoint}"),
     Effect(
         "audio",
         lambda asked, row, value: value and row.sounds is False and _is_loose(asked),
-        "is nothing {model} has at {endpoint} without subjects",
+        "is not offered with {model} at {endpoint} without subjects",
     ),
     Effect(
         "off_peak",
@@ -86,6 +86,6 @@ def effects(asked: Asked) -> Found:
 def combined(asked: Asked) -> Found:
     """Doubt what does not go together, whatever the model."""
     if asked.given.get("bgm") and asked.count("subjects"):
-        yield asked.wrong("bgm", "bgm is nothing that pages list beside subjects")
+        yield asked.wrong("bgm", "bgm is not offered beside subjects on any page")
     if asked.given.get("is_rec") and asked.count("prompt"):
         yield asked.wrong("is_rec", "is_rec makes Vidu ignore the prompt")

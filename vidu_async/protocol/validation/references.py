@@ -3,11 +3,12 @@
 The files of a stored subject are not sent, so pictures and clips of its own do not count together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vidu_async.protocol import catalog
 from vidu_async.protocol.catalog import CATALOG
+from vidu_async.protocol.checks import fault, placed
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.validation.asked import Asked, Found, counted, span
 from vidu_async.protocol.validation.effects import NEEDS_AUDIO, hears
@@ -15,16 +16,20 @@ from vidu_async.protocol.validation.effects import NEEDS_AUDIO, hears
 
 def check_subject(given: Mapping[str, Any]) -> None:
     """Raise `ValidationError` for too many files of one subject."""
-    for error in _files_of_subject(given):
-        raise error
+    for name, most in (("images", catalog.FILES_OF_A_SUBJECT), ("videos", catalog.CLIPS_OF_A_SUBJECT)):
+        for error in counted(name, len(given.get(name, ())), 0, most):
+            raise error
 
 
-def _files_of_subject(given: Mapping[str, Any]) -> Found:
-    pictures, moving = len(given.get("images", ())), len(given.get("videos", ()))
-    yield from counted("images", pictures, 0, catalog.FILES_OF_A_SUBJECT)
-    yield from counted("videos", moving, 0, catalog.CLIPS_OF_A_SUBJECT)
+def subject_alone(given: Mapping[str, Any]) -> Found:
+    """Doubt what the newest page does not have of a subject, whatever the model."""
+    moving = len(given.get("videos", ()))
     if moving and "server_id" not in given:
-        yield from counted("images", pictures, 0, catalog.FILES_OF_A_SUBJECT - moving, " beside a clip")
+        most = catalog.FILES_OF_A_SUBJECT - moving
+        yield from counted("images", len(given.get("images", ())), 0, most, " beside a clip on the newest page")
+    if given.get("name_key") == "id":
+        said = "'id' is on older pages and in examples only; the newest page has 'name'"
+        yield fault("name_key", said, "id", ("name",))
 
 
 def images(asked: Asked) -> Found:
@@ -39,8 +44,9 @@ def images(asked: Asked) -> Found:
 def few_images(asked: Asked) -> Found:
     """Doubt that a model does without a picture."""
     if asked.row is not None and asked.count("images") < asked.row.fewest_images:
-        said = f"images {asked.place} takes {asked.row.fewest_images} to 7; only an example has none"
-        yield asked.wrong("images", said)
+        fewest, (_, most) = asked.row.fewest_images, CATALOG[asked.endpoint].images
+        said = f"{asked.place} takes {fewest} to {most}; only an example has none"
+        yield fault("images", said, asked.count("images"), range(fewest, most + 1))
 
 
 def form(asked: Asked) -> Found:
@@ -68,7 +74,7 @@ def clips(asked: Asked) -> Found:
 
 def _no_clips(asked: Asked, name: str, value: object) -> ValidationError:
     models = [model for model, row in CATALOG[asked.endpoint].models.items() if row.takes_clips]
-    return ValidationError(f"{name} needs {span(models)}, not {asked.model!r}", field=name, value=value, allowed=())
+    return fault(name, f"needs {span(models)}, not {asked.model!r}", value)
 
 
 def _subjects(asked: Asked) -> Iterator[tuple[int, Any]]:
@@ -76,16 +82,18 @@ def _subjects(asked: Asked) -> Iterator[tuple[int, Any]]:
 
 
 def subject_counts(asked: Asked) -> Found:
-    """Refuse too many subjects, of either kind where a model counts them apart, or too many pictures in them."""
+    """Refuse too many subjects, or too many pictures in them."""
     subjects = [subject for _, subject in _subjects(asked)]
     yield from counted("subjects", len(subjects), 0, catalog.MOST_SUBJECTS)
     pictures = sum(len(subject.images) for subject in subjects if not subject.server_id)
     yield from counted("subjects", pictures, 0, catalog.MOST_PICTURES_OF_SUBJECTS, " images in all")
-    if asked.row is not None and asked.row.takes_clips:
-        yield from _moving_subjects(subjects, asked.place)
 
 
-def _moving_subjects(subjects: Sequence[Any], place: str) -> Found:
+def moving_subjects(asked: Asked) -> Found:
+    """Doubt too many subjects of either kind, where the newest page counts those with clips apart."""
+    if asked.row is None or not asked.row.takes_clips:
+        return
+    subjects = [subject for _, subject in _subjects(asked)]
     moving = [subject for subject in subjects if subject.videos]
     temporary = [subject for subject in moving if not subject.server_id]
     for found, most, kind in (
@@ -93,27 +101,25 @@ def _moving_subjects(subjects: Sequence[Any], place: str) -> Found:
         (len(moving), catalog.MOVING_SUBJECTS, "with clips"),
         (len(temporary), catalog.TEMPORARY_MOVING_SUBJECTS, "with clips that are not stored"),
     ):
-        yield from counted("subjects", found, 0, most, f" {kind} {place}")
+        yield from counted("subjects", found, 0, most, f" {kind} {asked.place} on the newest page")
 
 
 def auto_subjects(asked: Asked) -> Found:
     """Doubt the search for subjects in a body that has none."""
     if not asked.count("subjects") and asked.given.get("auto_subjects"):
         files = asked.count("images") or asked.count("videos")
-        said = "is for subjects, not for images and videos" if files else "comes with 1 to 7 subjects on every page"
-        yield asked.wrong("auto_subjects", f"auto_subjects {said}")
+        beside = "not beside images and videos" if files else "and none are given"
+        yield asked.wrong("auto_subjects", f"auto_subjects is listed beside subjects only, {beside}")
 
 
 def subject_doubts(asked: Asked) -> Found:
     """Doubt subjects where the newest page has none, and what each one brings along."""
     if asked.row is not None and asked.count("subjects") and not asked.row.takes_subjects:
-        yield asked.wrong("subjects", f"subjects are nothing {asked.model} takes on the newest page")
+        said = f"subjects are not offered with {asked.model} at {asked.endpoint} on the newest page"
+        yield asked.wrong("subjects", said)
     for place, subject in _subjects(asked):
         for doubt in (*subject.doubts(), *_of_subject(asked, subject)):
-            where = f"subjects[{place}]."
-            yield ValidationError(
-                where + doubt.said, field=where + doubt.field, value=doubt.value, allowed=doubt.allowed
-            )
+            yield placed(doubt, f"subjects[{place}]")
 
 
 def _of_subject(asked: Asked, subject: Any) -> Found:  # noqa: ANN401 - a Subject, one layer up
@@ -122,6 +128,7 @@ def _of_subject(asked: Asked, subject: Any) -> Found:  # noqa: ANN401 - a Subjec
         return
     if subject.videos and subject.server_id and not row.takes_clips:  # the clip is not sent, but meant
         yield _no_clips(asked, "videos", subject.videos)
-    if subject.voice_id and (row.takes_clips or not hears(asked, row)):
-        said = f"has no effect with {asked.model}" if row.takes_clips else NEEDS_AUDIO
-        yield ValidationError(f"voice_id {said}", field="voice_id", value=subject.voice_id)
+    if subject.voice_id and not row.takes_voices:
+        yield fault("voice_id", f"has no effect with {asked.model}", subject.voice_id)
+    elif subject.voice_id and not hears(asked, row):
+        yield fault("voice_id", NEEDS_AUDIO, subject.voice_id)

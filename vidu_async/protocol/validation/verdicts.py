@@ -6,13 +6,12 @@ what holds for the endpoint as a whole is checked. Everything here is a function
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from vidu_async.protocol import catalog
 from vidu_async.protocol.catalog import CATALOG, Row
-from vidu_async.protocol.checks import hint, nearest, shown
-from vidu_async.protocol.errors import ValidationError
+from vidu_async.protocol.checks import fault, hint, nearest, shown
 from vidu_async.protocol.validation.asked import Asked, Choice, Found, Rule, span
 from vidu_async.protocol.validation.callback_url import fault_of, risk_of
 from vidu_async.protocol.validation.effects import combined, effects
@@ -22,6 +21,7 @@ from vidu_async.protocol.validation.references import (
     few_images,
     form,
     images,
+    moving_subjects,
     subject_counts,
     subject_doubts,
 )
@@ -35,11 +35,16 @@ def check(endpoint: str, given: Mapping[str, Any]) -> None:
             raise error
 
 
-def doubts(endpoint: str, given: Mapping[str, Any], names: Iterable[str]) -> list[ValidationError]:
-    """Return what is doubtful about a request that was not refused; `names` are the fields its class has."""
-    asked = Asked(endpoint, given)
-    found = [error for rule in _DOUBTS for error in rule(asked)]
-    return [*found, *extra_doubts(given.get("extra", {}), names)]
+def doubts(endpoint: str, given: Mapping[str, Any], *, known_as: str | None, offered: bool) -> Found:
+    """Return what is doubtful about a request that was not refused.
+
+    Of a model that the gateway names otherwise, what its name under `known_as` does not have is a doubt, too: a row of
+    it was not known when the request was built. With `offered` the model itself is in no doubt.
+    """
+    asked = Asked(endpoint, given, known_as)
+    for rule in (*_REFUSALS, *_DOUBTS) if known_as else _DOUBTS:
+        if not (offered and rule is _model):
+            yield from rule(asked)
 
 
 # Values
@@ -99,15 +104,27 @@ def _amplitude(asked: Asked) -> Found:
         yield asked.wrong("movement_amplitude", said, words)
 
 
+_NEAR_MODEL = 0.85
+"""Names of models differ little: viduq4 is none of the others."""
+
+
 def _model(asked: Asked) -> Found:
     models = CATALOG[asked.endpoint].models
     if asked.row is None:
-        near = hint(asked.model, models, most=3) or f"; it has {span(models)}"
-        yield asked.wrong("model", f"model {shown(asked.model)} is not known at {asked.endpoint}{near}", models)
+        yield asked.wrong("model", f"model {shown(asked.model)} {_unknown(asked)}", models)
     elif asked.row.doubt:
         known = [model for model, row in models.items() if not row.doubt]
         said = f"model {shown(asked.model)} {asked.row.doubt} for {asked.endpoint}; the newest has {span(known)}"
         yield asked.wrong("model", said, known)
+
+
+def _unknown(asked: Asked) -> str:
+    models = CATALOG[asked.endpoint].models
+    there = [name for name, endpoint in CATALOG.items() if asked.model in endpoint.models]
+    if there:
+        return f"is known at {', '.join(there)}, but not at {asked.endpoint}; it has {span(models)}"
+    near = hint(asked.model, models, cutoff=_NEAR_MODEL)
+    return f"is not known at {asked.endpoint}{near or f'; it has {span(models)}'}"
 
 
 # Texts
@@ -118,34 +135,40 @@ def _payload(asked: Asked) -> Found:
         yield asked.wrong("payload", f"payload takes up to {catalog.PAYLOAD_LIMIT} characters, not {length}")
 
 
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_json = json.JSONDecoder(parse_constant=_no_json, parse_int=str)  # int has a limit of digits, JSON has none
+
+
 def _meta_data(asked: Asked) -> Found:
     try:
-        json.loads(asked.given.get("meta_data", "null"))
+        _json.decode(asked.given.get("meta_data", "null"))
     except (ValueError, RecursionError) as error:
         yield asked.wrong("meta_data", f"meta_data must be JSON text: {error}, in {shown(asked.given['meta_data'])}")
 
 
 def _long_prompt(asked: Asked) -> Found:
-    if (length := asked.count("prompt")) > catalog.PROMPT_LIMIT:
-        yield asked.wrong("prompt", f"prompt takes up to {catalog.PROMPT_LIMIT} characters, not {length}")
+    length, (_, most) = asked.count("prompt"), CATALOG[asked.endpoint].prompt
+    if length > most:
+        yield asked.wrong("prompt", f"prompt takes up to {most} characters at {asked.endpoint}, not {length}")
 
 
 def _longish_prompt(asked: Asked) -> Found:
-    prompt, limit = asked.given.get("prompt", ""), catalog.PROMPT_LISTED
-    units = len(prompt.encode("utf-16-le")) // 2
-    if len(prompt) > limit:
-        yield asked.wrong("prompt", f"prompt takes up to {limit} characters by some pages, not {len(prompt)}")
+    prompt, (limit, _) = asked.given.get("prompt", ""), CATALOG[asked.endpoint].prompt
+    length, units = len(prompt), len(prompt.encode("utf-16-le")) // 2
+    if length > limit:
+        yield asked.wrong("prompt", f"prompt takes up to {limit} characters by some pages, not {length}")
     elif units > limit:  # pages do not say what a character is
-        said = (
-            f"prompt has {len(prompt)} characters, but {units} where an emoji counts as two; some pages allow {limit}"
-        )
+        said = f"prompt has {length} characters, but {units} where an emoji counts as two; some pages allow {limit}"
         yield asked.wrong("prompt", said)
 
 
 def _refused_callback(asked: Asked) -> Found:
     url = asked.given.get("callback_url", "")
-    if fault := fault_of(url):
-        yield asked.wrong("callback_url", f"callback_url {fault}, not {shown(url)}")
+    if wrong := fault_of(url):
+        yield asked.wrong("callback_url", f"callback_url {shown(url)} {wrong}")
 
 
 def _doubtful_callback(asked: Asked) -> Found:
@@ -155,22 +178,26 @@ def _doubtful_callback(asked: Asked) -> Found:
 
 # Other fields
 
-_NO_RATIO = frozenset({"img2video", "start-end2video"})
+
+def check_extra(extra: Mapping[str, Any], names: Collection[str]) -> None:
+    """Raise `ValidationError` for extra fields with a keyword of their own, and those that make it look an answer."""
+    for name in extra:
+        if name in names:
+            raise fault(
+                "extra", f"holds {name!r}, which has a keyword of its own: pass {name}={shown(extra[name])}", name
+            )
+    if {"task_id", "state"} <= extra.keys():
+        raise fault("extra", "holds 'task_id' and 'state', which only an answer has together", "task_id")
 
 
-def _ratio_in_extra(asked: Asked) -> Found:
-    if asked.endpoint in _NO_RATIO and "aspect_ratio" in asked.given.get("extra", {}):
-        said = f"extra holds 'aspect_ratio', which {asked.endpoint} does not take: the first picture decides"
-        yield asked.wrong("extra", said)
-
-
-def extra_doubts(extra: Mapping[str, Any], names: Iterable[str]) -> Found:
-    """Doubt the name of a field that is nearly one that the class has: the slip would be paid for."""
+def extra_doubts(extra: Mapping[str, Any], names: Iterable[str], others: Collection[str], place: str) -> Found:
+    """Doubt a field of other endpoints, and a name that is nearly one of the class: the slip would be paid for."""
     known = [name for name in names if name != "extra"]
     for name in extra:
-        for near in nearest(name, known, cutoff=0.8):
-            said = f"extra holds {shown(name)}. Did you mean {near!r}?"
-            yield ValidationError(said, field="extra", value=name, allowed=(near,))
+        if name.replace("-", "_").lower() in others:
+            yield fault("extra", f"holds {shown(name)}, which {place} does not take", name, known)
+        elif near := nearest(name, known):
+            yield fault("extra", f"holds {shown(name)}. Did you mean {near!r}?", name, (near,))
 
 
 _REFUSALS: tuple[Rule, ...] = (
@@ -195,6 +222,6 @@ _DOUBTS: tuple[Rule, ...] = (
     few_images,
     _longish_prompt,
     auto_subjects,
+    moving_subjects,
     subject_doubts,
-    _ratio_in_extra,
 )
