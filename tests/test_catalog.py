@@ -891,7 +891,8 @@ def bodies(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     endpoint = draw(st.sampled_from([*KINDS]))
     known = [model for where, model in ROWS if where == endpoint]
     body = {"model": draw(st.sampled_from(known) | st.sampled_from(MODELS)), "prompt": draw(NAMED["prompt"])}
-    names = draw(st.lists(st.sampled_from(OPTIONAL[endpoint]), max_size=4, unique=True))
+    own = st.sampled_from(OPTIONAL[endpoint])
+    names = draw(st.lists(own, max_size=4, unique=True) | st.lists(st.sampled_from([*NAMED]), max_size=2, unique=True))
     body |= {name: draw(NAMED[name]) for name in names}
     if IMAGES[endpoint]:
         body["images"] = draw(st.just([LINK] * IMAGES[endpoint]) | pictures)
