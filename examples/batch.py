@@ -1,6 +1,7 @@
-"""Every row of jobs.jsonl becomes a file in results/: on the simulator, or with --live for real credits.
+"""Every row of jobs.jsonl becomes a file: on the simulator in results/, or with --live, for credits, in live-results/.
 
-Stopped and started again it takes its tasks up, unpaid: their tokens are kept until their files are there.
+Stopped and started again it takes its tasks up, unpaid: their tokens are kept until their files are there. A creation
+whose answer was lost is never sent again by itself: a file beside the results says so until you delete it.
 """
 
 import asyncio
@@ -10,10 +11,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from vidu_async import ViduClient, request_from_wire
+from vidu_async import SubmissionUnknownError, ViduClient, request_from_wire
 from vidu_async.testing import Simulator
 
-JOBS, RESULTS = Path(__file__).with_name("jobs.jsonl"), Path("results")
+JOBS = Path(__file__).with_name("jobs.jsonl")
+RESULTS = Path("live-results" if "--live" in sys.argv else "results")
 
 
 def token_of(vidu: ViduClient, key: str | None) -> Path:
@@ -29,11 +31,17 @@ async def work(vidu: ViduClient, key: str, endpoint: str, fields: dict[str, Any]
     if found := next(RESULTS.glob(f"{key}.*"), None):
         print(f"{key:<10} there      {found}, nothing is paid again")
         return
-    token = token_of(vidu, key)
+    token, doubt = token_of(vidu, key), RESULTS / f"{key}-may-be-paid.txt"
     if token.exists():
         handle = vidu.attach(token.read_text())
+    elif doubt.exists():
+        raise FileExistsError(f"{doubt}: look for the task in your account, and delete this file to pay again")
     else:
-        handle = await vidu.submit(request_from_wire(endpoint, fields, base_dir=JOBS.parent), key=key)
+        try:
+            handle = await vidu.submit(request_from_wire(endpoint, fields, base_dir=JOBS.parent), key=key)
+        except SubmissionUnknownError as error:
+            doubt.write_text(f"{error}\n")
+            raise
         token.write_text(handle.token)
     async for task in handle.events():
         print(f"{key:<10} {task.state:<10} task {task.id}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,10 +20,12 @@ from vidu_async import (
     Subject,
     TextToVideo,
     UnsupportedError,
+    ValidationError,
     ViduClient,
     ViduError,
 )
 from vidu_async.protocol.gateway import DOCUMENTED
+from vidu_async.testing import Reply, Simulator
 
 KEY = "sk-ways"
 FOX = TextToVideo(model="viduq3-turbo", prompt="a fox")
@@ -125,14 +128,64 @@ async def test_static_headers_go_to_the_gateway_with_every_request() -> None:
         {"auth_header": "Auth orization"},
         {"auth_header": ""},
         {"auth_header": "Host"},
+        {"headers": {"X-A": "1", "x-a": "2"}},
+        {"headers": {"Content-Encoding": "gzip"}},
+        {"headers": {"Expect": "100-continue"}},
+        {"auth_scheme": "Bearer\r\nX: y"},
+        {"auth_scheme": "Bearer "},
+        {"auth_scheme": None},
         {"subject_key": "title"},
         {"models": "viduq3-turbo"},
+        {"models": None},
+        {"models": [1]},
+        {"model_aliases": {"viduq3-turbo": 3}},
+        {"model_aliases": ["viduq3-turbo"]},
+        {"query_path": 5},
+        {"query_path": "/v1/{id}/{foo}"},
+        {"query_path": "tasks/{id}#x"},
+        {"query_path": "tasks/{id}\n"},
+        {"api_root": None},
+        {"api_root": "https://x/ent"},
+        {"api_root": "/ent/v2?x=1"},
+        {"lists": "no"},
+        {"cancels": 1},
+        {"allow_insecure": "no"},
+        {"base_url": None},
+        {"base_url": b"https://gateway.example"},
+        {"base_url": "https://x y.example"},
+        {"base_url": "https://gateway.example/a\nb"},
     ],
 )
-def test_a_setting_that_cannot_work_is_refused_at_once(settings: dict[str, Any]) -> None:
+def test_a_setting_that_cannot_work_is_refused_at_once_by_its_name(settings: dict[str, Any]) -> None:
     """Before a request breaks over it, or carries a second key."""
-    with pytest.raises(ConfigError):
-        Gateway(base_url="https://gateway.example", **settings)
+    with pytest.raises(ConfigError) as refused:
+        Gateway(**{"base_url": "https://gateway.example", **settings})
+
+    assert str(refused.value).startswith(tuple(settings))
+
+
+def test_an_empty_address_is_none() -> None:
+    """It must not send the key to the default gateway."""
+    with pytest.raises(ConfigError, match="base_url"):
+        ViduClient(KEY, base_url="")
+
+
+@pytest.mark.parametrize("proxy", ["localhost:3128", "socks5://127.0.0.1:1", "http://", 5, "socks5://u:hush@h:1"])
+def test_what_is_no_http_proxy_is_refused_at_once(proxy: Any) -> None:
+    """Its fault would be taken for the gateway's."""
+    with pytest.raises(ConfigError, match="proxy=") as refused:
+        ViduClient(KEY, proxy=proxy)
+
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("ssl", "cert.pem"), ("gateway", "vidu"), ("limits", 5), ("strict", 1)])
+def test_a_setting_of_another_kind_is_answered_with_its_kinds(name: str, value: Any) -> None:
+    """By their public names."""
+    with pytest.raises(ConfigError, match=rf"{name}= must be \w+( or \w+)*, not") as refused:
+        ViduClient(KEY, **{name: value})
+
+    assert "vidu_async." not in str(refused.value)
 
 
 def test_static_headers_are_not_shown() -> None:
@@ -207,6 +260,27 @@ async def test_a_model_goes_out_under_the_gateways_own_name() -> None:
         assert seen.last[3]["model"] == "viduq2"
 
 
+@pytest.mark.parametrize("model", ["viduq3-pro", "their-q3"])
+async def test_a_model_may_be_given_by_either_name(model: str) -> None:
+    """Both are offered, and checked as what they are."""
+    gateway = Gateway(base_url="https://gateway.example", models={"their-q3"}, model_aliases={"viduq3-pro": "their-q3"})
+    async with Simulator(ways=gateway) as sim, sim.client(strict=True) as vidu:
+        handle = await vidu.submit(TextToVideo(model=model, prompt="a fox"))
+        assert sim.tasks[handle.task_id].model == "their-q3"
+        with pytest.raises(ValidationError, match="viduq3-turbo"):
+            await vidu.submit(FOX)
+
+
+async def test_a_model_that_only_the_gateway_knows_is_not_doubted() -> None:
+    """It says that it has it."""
+    async with serving() as seen, client(seen, models={"viduq9"}) as vidu:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            await vidu.submit(TextToVideo(model="viduq9", prompt="a fox"))
+
+    assert seen.last[3]["model"] == "viduq9"
+
+
 @pytest.mark.parametrize(("subject_key", "sent"), [("name", {"name": "cat"}), ("id", {"id": "cat"})])
 async def test_a_subject_goes_out_under_the_gateways_key(subject_key: str, sent: dict[str, str]) -> None:
     """Older gateways call its name its id."""
@@ -255,6 +329,19 @@ async def test_an_endpoint_found_missing_is_not_asked_again(ability: str) -> Non
                 await _use(vidu, ability)
 
     assert len(seen.requests) == 1
+
+
+async def test_a_gateways_passing_trouble_is_not_taken_for_a_missing_endpoint() -> None:
+    """It may be well again in a minute."""
+
+    async def trouble(*_: object) -> Reply | None:
+        return left.pop() if left else None
+
+    left = [Reply(404, {"error": {"code": "model_not_found", "message": "No available channel"}})]
+    async with Simulator(intercept=trouble) as sim, sim.client() as vidu:
+        with pytest.raises(ViduError, match="No available channel"):
+            await vidu.credits()
+        assert (await vidu.credits()).remaining
 
 
 async def test_a_task_that_cannot_be_found_does_not_end_all_cancelling() -> None:

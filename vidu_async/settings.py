@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -31,17 +33,18 @@ class Timeouts:
     """Waiting through 429s before a submission fails with `RateLimitError`."""
 
 
-_LEAST_SECRET = 6
+_LEAST_SECRET = 12
 """Characters of a key below which hiding it would spoil the words around it."""
 
 
 class ApiKey:
     """The key, which shows itself nowhere but in the header it is made for."""
 
-    __slots__ = ("__text",)
+    __slots__ = ("__forms", "__text")
 
     def __init__(self, text: str) -> None:
         self.__text = text
+        self.__forms = re.compile("".join(map(_forms, text)).encode()) if len(text) >= _LEAST_SECRET else None
 
     def header(self, gateway: Gateway) -> dict[str, str]:
         """Return the header that carries the key, as this gateway wants it."""
@@ -49,8 +52,7 @@ class ApiKey:
 
     def hidden_in(self, content: bytes) -> bytes:
         """Return an answer without the key, which a server may repeat in the text of a refusal."""
-        key = self.__text.encode()
-        return content.replace(key, b"***") if len(key) >= _LEAST_SECRET else content
+        return self.__forms.sub(b"***", content) if self.__forms else content
 
     def __repr__(self) -> str:
         return "ApiKey(***)"
@@ -59,11 +61,18 @@ class ApiKey:
         raise TypeError("an API key is not pickled; make the client where it is needed")
 
 
+def _forms(char: str) -> str:
+    """Return a pattern of what a character may look like in JSON: itself, behind a backslash, or by its number."""
+    return char if char.isalnum() else f"(?:\\\\?{re.escape(char)}|\\\\u00(?i:{ord(char):02x}))"
+
+
 def fault_of(key: str) -> str | None:
     """Say what is wrong with an API key, without showing it."""
-    if not isinstance(key, str) or not key:
-        return "no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY"
-    if key.lower().startswith(("bearer ", "token ")):
+    if not isinstance(key, str):
+        return f"the API key (api_key=, VIDU_API_KEY) must be text, not {type(key).__name__}"
+    if not key:
+        return "no API key: pass ViduClient(api_key=...) or set VIDU_API_KEY; without base_url it is for www.kkiai.com"
+    if key.lower().startswith(("bearer ", "token ")) or key.lower() in {"bearer", "token"}:
         return "the API key (VIDU_API_KEY) must be the key alone; the word before it is Gateway(auth_scheme=)"
     if not key.isascii() or not key.isprintable() or " " in key:
         return "the API key (VIDU_API_KEY) contains a space, a line break or a character no key has"
@@ -73,12 +82,25 @@ def fault_of(key: str) -> str | None:
 def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - whatever isinstance takes
     """Refuse a setting of another type now: found out later, it might cost a paid task its waiter."""
     if not isinstance(value, kind):
-        raise ConfigError(f"{name}= must be {getattr(kind, '__name__', kind)}, not {value!r}")
+        names = " or ".join(one.__name__ for one in getattr(kind, "__args__", (kind,)))
+        raise ConfigError(f"{name}= must be {names.replace('NoneType', 'None')}, not {value!r}")
+
+
+def check_proxy(proxy: str | None) -> None:
+    """Refuse what is no HTTP proxy's URL, without showing its password."""
+    if proxy is None:
+        return
+    parts = urlsplit(proxy) if isinstance(proxy, str) else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        shown = f"{parts.scheme}://..." if parts and parts.password else repr(proxy)
+        raise ConfigError(f"proxy= must be the URL of an HTTP proxy, http://host:port, not {shown}")
 
 
 def gateway_from(gateway: Gateway | None, base_url: str | None) -> Gateway:
     """Choose the site: the gateway given (at the URL given, if both are), else the URL's preset, else the default."""
     if gateway is not None:
         return gateway if base_url is None else evolve(gateway, base_url=base_url)
-    found = base_url or os.environ.get("VIDU_BASE_URL")
+    if base_url is not None:
+        return Gateway.at(base_url)
+    found = os.environ.get("VIDU_BASE_URL")
     return Gateway.at(found) if found else Gateway.kkiai()

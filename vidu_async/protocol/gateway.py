@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 from attrs import evolve, field, frozen
 
 from vidu_async.protocol.errors import ConfigError, ValidationError
+
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
+_BRACES = re.compile(r"\{[^}]*\}?|\}")
 
 
 def _is_loopback(host: str) -> bool:
@@ -27,6 +30,8 @@ def _is_loopback(host: str) -> bool:
 
 def _base_url(value: str) -> str:
     """Return `scheme://host[:port][/prefix]` without a trailing slash, or say what is wrong with it."""
+    if not isinstance(value, str):
+        raise ConfigError(f"base_url must be text such as https://api.vidu.com, not {value!r}")
     text = value.strip().rstrip("/")
     try:
         parts = urlsplit(text)
@@ -40,6 +45,8 @@ def _base_url(value: str) -> str:
         raise ConfigError(f"base_url {value!r} must look like https://api.vidu.com")
     if "?" in text or "#" in text:
         raise ConfigError(f"base_url {value!r} must end with the path, without ? or #")
+    if _SPACE.search(text):
+        raise ConfigError(f"base_url {value!r} must not hold spaces or line breaks")
     return text
 
 
@@ -49,12 +56,19 @@ def _origin(base_url: str) -> tuple[str | None, int]:
 
 
 def _rooted(value: str) -> str:
+    if not isinstance(value, str) or _SPACE.search(value) or not {":", "?", "#"}.isdisjoint(value):
+        raise ConfigError(f"api_root must be a path such as /ent/v2, or empty, not {value!r}")
     path = value.strip("/")
     return f"/{path}" if path else ""
 
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"})
+_OURS = frozenset(
+    {
+        *("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host"),
+        *("te", "transfer-encoding", "upgrade"),
+    }
+)
 """Headers that the promise about a paid call depends on."""
 
 
@@ -64,12 +78,36 @@ def _header_name(_: object, attribute: Any, name: object) -> None:  # noqa: ANN4
 
 
 def _copied(given: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"a mapping is needed, such as {{'X-Tenant': 'den'}}, not {given!r}")
-    return dict(given)
+    return dict(given) if isinstance(given, Mapping) else given
+
+
+def _is_mapping(_: object, attribute: Any, given: object) -> None:  # noqa: ANN401 - attrs' own generic
+    if not isinstance(given, dict):
+        raise ConfigError(f"{attribute.name} must be a mapping of texts, not {given!r}")
+    for name, value in given.items():
+        if not (isinstance(name, str) and isinstance(value, str) and name and value):
+            raise ConfigError(f"{attribute.name} must map texts to texts; what it has for {name!r} is none")
+
+
+def _is_known_or_not(_: object, attribute: Any, value: object) -> None:  # noqa: ANN401 - attrs' own generic
+    if value not in {True, False, None} or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        raise ConfigError(f"{attribute.name} must be True, False, or None to find out, not {value!r}")
+
+
+def _scheme(_: object, __: object, value: object) -> None:
+    if not isinstance(value, str) or (value and not _HEADER_NAME.fullmatch(value)):
+        raise ConfigError(f"auth_scheme must be one word such as Bearer, or '' for the key alone, not {value!r}")
+
+
+def _query_path(_: object, __: object, value: object) -> None:
+    if not isinstance(value, str) or _SPACE.search(value) or "#" in value or _BRACES.findall(value) != ["{id}"]:
+        raise ConfigError(f"query_path must be a path with {{id}} in it, such as tasks/{{id}}/creations, not {value!r}")
 
 
 def _headers(_: object, attribute: Any, given: object) -> None:  # noqa: ANN401 - attrs' own generic
+    _is_mapping(None, attribute, given)
+    if len({name.lower() for name in cast("dict[str, object]", given)}) != len(cast("dict[str, object]", given)):
+        raise ConfigError("headers holds a name twice")
     for name, value in cast("dict[str, object]", given).items():
         _header_name(None, attribute, name)
         if not isinstance(value, str) or not value.isascii() or not value.isprintable():
@@ -85,9 +123,12 @@ def _one_of(*words: str) -> Any:  # noqa: ANN401 - as attrs types a validator
 
 
 def _models(value: object) -> frozenset[str]:
-    if isinstance(value, str):
-        raise ConfigError(f"models takes a collection: models={{{value!r}}}")
-    return frozenset(value)  # type: ignore[call-overload,no-any-return]
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(f"models must be a collection of names, such as {{'viduq3-turbo'}}, not {value!r}")
+    models = list(value)
+    if not all(isinstance(model, str) for model in models):
+        raise ConfigError(f"models must hold texts, not {models!r}")
+    return frozenset(models)
 
 
 @frozen(kw_only=True)
@@ -107,23 +148,23 @@ class Gateway:
     """`scheme://host[:port][/prefix]`, without the API root."""
     api_root: str = field(default="/ent/v2", converter=_rooted)
     auth_header: str = field(default="Authorization", validator=_header_name)
-    auth_scheme: str = "Bearer"
+    auth_scheme: str = field(default="Bearer", validator=_scheme)
     """The word before the key in that header; "" sends the key alone."""
     headers: Mapping[str, str] = field(factory=dict, converter=_copied, validator=_headers, hash=False, repr=False)
     """Sent with every request to this gateway, beside the key."""
-    query_path: str = "tasks/{id}/creations"
+    query_path: str = field(default="tasks/{id}/creations", validator=_query_path)
     """Where a task is asked about: below the API root or, with a leading /, below `base_url`. May hold a query."""
-    lists: bool | None = None
-    cancels: bool | None = None
-    credits: bool | None = None
-    subjects: bool | None = None
+    lists: bool | None = field(default=None, validator=_is_known_or_not)
+    cancels: bool | None = field(default=None, validator=_is_known_or_not)
+    credits: bool | None = field(default=None, validator=_is_known_or_not)
+    subjects: bool | None = field(default=None, validator=_is_known_or_not)
     models: frozenset[str] = field(default=frozenset(), converter=_models)
     """The models it offers, if it says so: `ViduClient.submit` warns of others."""
-    model_aliases: Mapping[str, str] = field(factory=dict, converter=_copied, hash=False)
+    model_aliases: Mapping[str, str] = field(factory=dict, converter=_copied, validator=_is_mapping, hash=False)
     """Its own names of models, by Vidu's."""
     subject_key: str = field(default="name", validator=_one_of("name", "id"))
     """The wire's word for a subject's name: `id` on older gateways."""
-    allow_insecure: bool = False
+    allow_insecure: bool = field(default=False, validator=_is_known_or_not)
 
     def __attrs_post_init__(self) -> None:
         # A base URL copied from a page often ends with the API root already.
@@ -134,8 +175,6 @@ class Gateway:
             raise ConfigError(
                 f"base_url {self.base_url!r} would send the key unencrypted. Use https, or Gateway(allow_insecure=True)"
             )
-        if "{id}" not in self.query_path:
-            raise ConfigError(f"query_path {self.query_path!r} must contain {{id}}")
         if self.auth_header.lower() in {name.lower() for name in self.headers}:
             raise ConfigError(f"headers must not hold {self.auth_header}, which carries the key; pass that as api_key")
 
@@ -169,9 +208,17 @@ class Gateway:
         """Whether it is on this machine, as a simulator is."""
         return _is_loopback(urlsplit(self.base_url).hostname or "")
 
+    def offers(self, model: str) -> bool | None:
+        """Whether it has a model, by Vidu's name or its own; None if it does not say."""
+        return not self.models.isdisjoint({model, self.model_aliases.get(model, model)}) if self.models else None
+
+    def vidus_name_of(self, model: str) -> str:
+        """Return Vidu's name of a model that may be given by this gateway's own."""
+        return next((ours for ours, theirs in self.model_aliases.items() if theirs == model), model)
+
     def doubts(self, model: object) -> list[ValidationError]:
         """Return the doubt about a model that it does not offer, where it says which it does."""
-        if not isinstance(model, str) or not self.models or model in self.models:
+        if not isinstance(model, str) or self.offers(model) is not False:
             return []
         said = f"model {model!r} is not among those that {self.base_url} offers: {', '.join(sorted(self.models))}"
         return [ValidationError(said, field="model", value=model, allowed=sorted(self.models))]
