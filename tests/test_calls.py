@@ -209,3 +209,14 @@ def test_a_call_shows_its_question_but_not_its_body() -> None:
     call = calls.create(GATEWAY, ImageToVideo(model="m", images=[b"content"], prompt="s3cret"))
 
     assert repr(call) == f"Call(method='POST', url='{ROOT}/img2video', params=())"
+
+
+@pytest.mark.parametrize(
+    "row", [{"id": "3", "name": "a\ud800"}, {"id": "3", "voice_id": "v\0"}, {"id": "3", "images": ["https://a/\0"]}]
+)
+def test_a_stored_subject_that_no_request_could_hold_is_still_listed(row: dict[str, Any]) -> None:
+    """By its id, which is all that a request needs, and with the others of its page."""
+    call = calls.list_subjects(GATEWAY)
+    page = call.read(Answer(200, json.dumps({"subjects": [row, {"id": "4", "name": "cat"}]}).encode()))
+
+    assert [subject.server_id for subject in page.subjects] == ["3", "4"]

@@ -123,10 +123,10 @@ BROKEN: dict[str, tuple[faulty.Script, str]] = {
     "a page": (faulty.answer(200, b"<html>log in to see this film</html>"), "a page instead of a result"),
     "an error in JSON": (faulty.answer(200, {"code": 403}), "a page instead of a result"),
     "nothing": (faulty.answer(200, b""), "empty"),
-    "cut short": (faulty.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + MP4), "did not arrive whole"),
-    "reset": (faulty.reset, "did not arrive whole"),
-    "silent": (faulty.hang, "did not arrive whole"),
-    "a circle": (faulty.answer(302, b"", Location="/film"), "did not arrive whole"),
+    "cut short": (faulty.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + MP4), "was not saved"),
+    "reset": (faulty.reset, "was not saved"),
+    "silent": (faulty.hang, "was not saved"),
+    "a circle": (faulty.answer(302, b"", Location="/film"), "was not saved"),
 }
 
 

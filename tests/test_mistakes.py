@@ -89,7 +89,7 @@ async def test_a_filter_that_would_match_nothing_is_refused(vidu: ViduClient, fi
 async def test_a_wrong_path_is_shown(sim: Simulator) -> None:
     """With the URL that was asked, whose beginning is likely the mistake."""
     async with sim.client(base_url=f"{sim.url}/v1") as vidu:
-        with pytest.raises(NotFoundError, match=f"at POST {sim.url}/v1/ent/v2/text2video.*base_url and api_root"):
+        with pytest.raises(NotFoundError, match=f"at POST {sim.url}/v1/ent/v2/text2video.*base_url, api_root"):
             await vidu.submit(REQUEST)
         with pytest.raises(UnsupportedError, match="If base_url is right"):
             await vidu.credits()
@@ -111,6 +111,32 @@ async def test_a_path_that_is_no_file_is_told_once(vidu: ViduClient, path: str) 
     with pytest.raises(ValidationError, match="neither an http.s. or data URL nor a readable file") as caught:
         await vidu.submit(request)
     assert str(caught.value).count("images[0]") == 1
+
+
+@pytest.mark.parametrize("thing", ["911", 1, None])
+async def test_what_is_no_handle_is_not_waited_for(vidu: ViduClient, thing: Any) -> None:
+    """Such as an id, which attach() takes."""
+    with pytest.raises(ConfigError, match="await submit"):
+        await vidu.gather([thing])
+    with pytest.raises(ConfigError, match="await submit"):
+        vidu.as_completed([thing])
+
+
+async def test_a_submission_that_was_not_awaited_is_no_handle(vidu: ViduClient, sim: Simulator) -> None:
+    """And nothing is sent by it."""
+    with pytest.raises(ConfigError, match="await submit"):
+        await vidu.gather([vidu.submit(REQUEST)])  # type: ignore[list-item]
+    assert not sim.accepted
+
+
+@pytest.mark.parametrize("timeout", [-5, "600", True])
+async def test_a_timeout_that_is_no_time_is_refused_even_at_the_end(vidu: ViduClient, timeout: Any) -> None:
+    """Rather than be ignored where nothing is left to wait for."""
+    handle = await vidu.submit(REQUEST)
+    await handle
+    for wait in (handle.result, handle.wait):
+        with pytest.raises(ConfigError, match="timeout="):
+            await wait(timeout=timeout)
 
 
 async def test_a_handle_is_not_downloaded(vidu: ViduClient, tmp_path: Path) -> None:

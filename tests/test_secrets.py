@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import io
+import json
 import logging
 import pickle
 import traceback
@@ -25,7 +26,8 @@ from vidu_async import (
 )
 from vidu_async.settings import ApiKey
 
-KEY = "sk-2f6c1e-very-secret"
+KEY = "sk-2f6c/very+secret=="
+ESCAPED = KEY.replace("/", "\\/").replace("+", "\\u002B").replace("=", "\\u003d")
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 
 
@@ -53,6 +55,8 @@ SCRIPTS: dict[str, faulty.Script] = {
     "a redirect": faulty.answer(302, b"", Location="https://elsewhere.invalid/"),
     "a refusal that repeats the key": faulty.answer(401, f'{{"error": "{KEY} is wrong"}}'.encode()),
     "a success that repeats the key": faulty.answer(200, f'{{"error": "Bearer {KEY} is wrong"}}'.encode()),
+    "a refusal that repeats the key in escapes": faulty.answer(401, f'{{"error": "{ESCAPED} is wrong"}}'.encode()),
+    "a redirect that repeats the key": faulty.answer(302, b"", Location=f"https://{KEY}@elsewhere.invalid/{KEY}#{KEY}"),
     "throttled": faulty.refuse(429, "QuotaExceeded", Retry_After="999"),
 }
 
@@ -117,6 +121,14 @@ def deep_text(thing: object, depth: int = 4) -> str:
                 continue  # the one object that holds it, and shows nothing by its own repr
             inner.append(deep_text(getattr(thing, name, None), depth - 1))
     return "\n".join(inner)
+
+
+def test_a_key_in_escapes_is_hidden_too() -> None:
+    """As JSON has several ways to write a character."""
+    key = ApiKey(KEY)
+
+    assert json.loads(f'"{ESCAPED}"') == KEY
+    assert key.hidden_in(f"a {ESCAPED} b {KEY}".encode()) == b"a *** b ***"
 
 
 def test_the_key_itself_shows_nothing_and_does_not_travel() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl as ssl_module
 import sys
 import warnings
 from functools import partial
@@ -20,6 +21,7 @@ from vidu_async.protocol.errors import (
     APIError,
     CancelRefusedError,
     ConfigError,
+    ServerError,
     TaskTimeoutError,
     UnsupportedError,
     ValidationError,
@@ -29,13 +31,12 @@ from vidu_async.protocol.errors import (
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import Request
-from vidu_async.settings import ApiKey, Timeouts, check, fault_of, gateway_from
+from vidu_async.settings import ApiKey, Timeouts, check, check_proxy, fault_of, gateway_from
 from vidu_async.submission import Outbox, Submission
 from vidu_async.transport import Connections, Transport
 from vidu_async.watcher import Watcher
 
 if TYPE_CHECKING:
-    import ssl as ssl_module
     from collections.abc import AsyncIterator, Callable, Iterable
     from datetime import datetime
     from pathlib import Path
@@ -53,6 +54,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = TypeVar("P", "Page", "calls.SubjectPage")
 
+_NO_TASK = frozenset({"TaskNotFound", "CreationNotFound", "task_not_exist"})
 _LIMITS, _POLLING, _TIMEOUTS = Limits(), Polling(), Timeouts()
 
 
@@ -105,6 +107,8 @@ class ViduClient:
         check("polling", polling, PollingPolicy)
         check("timeouts", timeouts, Timeouts)
         check("strict", strict, bool)
+        check("ssl", ssl, ssl_module.SSLContext | bool | None)
+        check_proxy(proxy)
         self._gateway = gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._journal = MemoryJournal()
@@ -169,7 +173,7 @@ class ViduClient:
         """
         self._bind_to_pay()
         _check_submission(request, key)
-        self._weigh(request)
+        self._weigh(request, key)
         call = calls.create(self._gateway, request)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         meant = {"endpoint": request.endpoint, "fields": body}
@@ -182,15 +186,20 @@ class ViduClient:
         submission = Submission(row.key, call, body, transport, self._limiter)
         return await self._outbox.send(submission, row, partial(self._accept, row))
 
-    def _weigh(self, request: Request | Subject) -> None:
+    def _weigh(self, request: Request | Subject, key: str | None = None) -> None:
         """Warn of what the API may refuse or take without effect, or refuse it if so asked."""
-        doubts = [*request.doubts(), *self._gateway.doubts(getattr(request, "model", None))]
+        model = str(getattr(request, "model", ""))
+        known_as, offered = self._gateway.vidus_name_of(model), bool(self._gateway.offers(model))
+        doubts = [*request.doubts(known_as=known_as, offered=offered), *self._gateway.doubts(model or None)]
         for doubt in doubts:
             if doubt.field == "callback_url" and self._gateway.is_local:
                 continue  # whoever tests on this machine is called back there
             if self._strict:
-                raise doubt
-            warnings.warn(doubt.said, ViduWarning, stacklevel=_depth_of_caller())
+                raise ValidationError(
+                    f"{doubt.said} (strict=True)", field=doubt.field, value=doubt.value, allowed=doubt.allowed
+                )
+            said = doubt.said if key is None else f"{key}: {doubt.said}"
+            warnings.warn(said, ViduWarning, stacklevel=_depth_of_caller())
 
     def _accept(self, row: Row, task: Task, permit: Permit) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
@@ -251,7 +260,14 @@ class ViduClient:
             TaskTimeoutError: nothing ended for an hour (49, where a task left is off-peak).
 
         """
-        return Completed(list(handles))
+        waiting = list(handles)
+        for handle in waiting:
+            if not isinstance(handle, TaskHandle):
+                close = getattr(handle, "close", None)
+                if close is not None:
+                    close()  # a coroutine that is never awaited would be warned of, too
+                raise ConfigError(f"handles are needed, not {handle!r}: await submit() first, or attach() an id")
+        return Completed(waiting)
 
     @overload
     async def gather(self, handles: Iterable[TaskHandle]) -> list[Task]: ...
@@ -374,7 +390,8 @@ class ViduClient:
         try:
             return await self._bind().fetch(call)
         except APIError as error:
-            if error.status not in {404, 405, 501} or error.reason in {"TaskNotFound", "CreationNotFound"}:
+            is_trouble = isinstance(error, ServerError) and error.status != 501  # noqa: PLR2004 - Not Implemented
+            if is_trouble or error.status not in {404, 405, 501} or error.reason in _NO_TASK:
                 raise
             # Remembered, unless it may be about one task only, or is some portal's page.
             if error.readable and (error.status != 404 or ability != "cancels"):  # noqa: PLR2004 - Not Found
@@ -384,8 +401,10 @@ class ViduClient:
 
     def _require(self, ability: str, what: str) -> None:
         """Refuse what this gateway is known not to do."""
-        if getattr(self._gateway, ability) is False or ability in self._lacking:
-            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}")
+        if getattr(self._gateway, ability) is False:
+            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: Gateway({ability}=False) says so")
+        if ability in self._lacking:
+            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: it said so when it was asked before")
 
     # Fetching results
 

@@ -175,17 +175,17 @@ async def fetch(transport: Transport, creation: Creation, target: Target, *, var
     failure: DownloadError
     try:
         return await transport.download(link, receive)
-    except DownloadError:
-        raise
     except ViduError as error:
-        failure = DownloadError(f"the result of task {creation.task_id} did not arrive whole: {error}")
+        failure = DownloadError(f"the result of task {creation.task_id} was not saved: {error.said}")
+        failure.advice, failure.task_id = error.advice, creation.task_id
     raise failure
 
 
 async def _save(head: Answer, pieces: AsyncIterator[bytes], target: Target) -> Path:
     """Write a body under a name that nothing else has, and rename it once it is whole and on the disk."""
     if not head.is_ok:
-        why = "Links expire: handle.refresh() gets a fresh one" if head.status in {401, 403, 404, 410} else "Try again"
+        fresh = "Links expire: fetch_task() of its task gets a fresh one"
+        why = fresh if head.status in {401, 403, 404, 410} else "Try again"
         raise DownloadError(f"the link answered {head.status}. {why}")
     part = target.folder / f".{target.stem}.{secrets.token_hex(4)}.part"
     await _disk(lambda: target.folder.mkdir(parents=True, exist_ok=True))

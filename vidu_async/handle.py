@@ -166,6 +166,7 @@ class TaskHandle:
 
     async def wait(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Wait for the end, good or bad, and return the task; else as `result`."""
+        _check_timeout(timeout)
         began = asyncio.get_running_loop().time()
         while not self._watch.is_over:
             await self._changed(began, timeout)
@@ -173,8 +174,6 @@ class TaskHandle:
 
     async def _changed(self, began: float, timeout: Timeout) -> None:  # noqa: ASYNC109 - a deadline that moves
         """Wait for one change, until a deadline that is later for a task found to be off-peak meanwhile."""
-        if not (timeout is None or isinstance(timeout, (int, float, DefaultTimeout))):
-            raise ConfigError(f"timeout= must be seconds or None, not {timeout!r}")
         watch = self._watch
         patience = watch.patience if isinstance(timeout, DefaultTimeout) else timeout
         try:
@@ -208,6 +207,7 @@ class TaskHandle:
 
         Raises, while iterating, what `wait` raises; `timeout` counts from the first step.
         """
+        _check_timeout(timeout)
         return Events(self, timeout)
 
     async def cancel(self) -> None:
@@ -221,6 +221,12 @@ class TaskHandle:
         await self._client.cancel(self.task_id)
 
 
+def _check_timeout(timeout: object) -> None:
+    is_time = isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
+    if not (timeout is None or is_time or isinstance(timeout, DefaultTimeout)):
+        raise ConfigError(f"timeout= must be seconds or None, not {timeout!r}")
+
+
 def checked(task: Task) -> Task:
     """Return a successful task, or raise what its end means."""
     if task.state is TaskState.SUCCESS:
@@ -230,8 +236,9 @@ def checked(task: Task) -> Task:
     why = ": ".join(part for part in (task.err_code, task.err_msg) if part) or "no reason given"
     if task.is_cancelled:
         raise TaskCancelledError(f"task {task.id} was cancelled, its credits are returned", task=task)
-    advice = advice_on(task.err_code)
-    raise TaskFailedError(f"task {task.id} failed ({why}) and is not charged", task=task, advice=advice)
+    explained = "https://platform.vidu.com/docs/error-code explains the reason." if task.err_code else ""
+    advice = f"Failed tasks are not charged. {advice_on(task.err_code) or explained}".strip()
+    raise TaskFailedError(f"task {task.id} failed ({why})", task=task, advice=advice)
 
 
 def timed_out(handle: TaskHandle, patience: float) -> TaskTimeoutError:
@@ -241,7 +248,7 @@ def timed_out(handle: TaskHandle, patience: float) -> TaskTimeoutError:
     error = TaskTimeoutError(
         f"task {handle.task_id} is still {handle.state.value} after {patience:g} s{trouble}", token=handle.token
     )
-    error.__cause__ = watch.trouble
+    error.__cause__, error.task_id = watch.trouble, handle.task_id
     return error
 
 

@@ -110,8 +110,9 @@ def _open(value: str | bytes | PathLike[str], place: str, accepted: frozenset[st
             raise ValidationError(said, field=place, value=value) from None
     kind = kind_of(head)
     if kind not in accepted:
-        found = kind or _foreign(head) or ("an empty file" if not size else f"something that begins with {head[:12]!r}")
-        said = f"{place} must be one of {', '.join(sorted(accepted))}, not {found}"
+        found = kind or _foreign(head) or ("an empty file" if not size else "a file of another kind")
+        which = "" if isinstance(source, bytes) else f" ({source})"
+        said = f"{place} must be one of {', '.join(sorted(accepted))}, not {found}{which}"
         raise ValidationError(said, field=place, value=value, allowed=sorted(accepted))
     return LocalFile(source, kind, size)
 

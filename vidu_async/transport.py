@@ -108,9 +108,13 @@ class Transport:
                     **self._ways(road),
                     **data,
                 ) as response:
-                    cap = limit if response.ok else ERROR_LIMIT
+                    cap = limit if response.ok else ERROR_LIMIT + len(body or b"")  # some repeat what they refuse
                     content = self._key.hidden_in(await _read(response, cap, whole=response.ok))
-                    return Answer(response.status, content, _named(response.headers), f"{call.method} {call.url}")
+                    named = {
+                        name: self._key.hidden_in(value.encode()).decode()
+                        for name, value in _named(response.headers).items()
+                    }
+                    return Answer(response.status, content, named, f"{call.method} {call.url}")
         except ViduError:
             raise
         except asyncio.CancelledError as error:

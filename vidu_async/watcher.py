@@ -340,6 +340,7 @@ class Watcher:
         watch.trouble = error
         if self._is_final(watch, error, now):
             error.paid = "yes" if watch.vouched is not None else error.paid
+            error.task_id = watch.task_id
             watch.failure = error
             watch.tell()
             return

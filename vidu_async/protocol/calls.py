@@ -15,9 +15,10 @@ from attrs import evolve, field, frozen
 from vidu_async.protocol import wire
 from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.dialects import identity_of
+from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.models import Credits, Task
 from vidu_async.protocol.requests import ReferenceToVideo, Subject
-from vidu_async.protocol.values import text
+from vidu_async.protocol.values import squeezed, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -127,16 +128,19 @@ def list_subjects(gateway: Gateway, *, ownership: str = "private", token: str = 
 
 def _read_subjects(answer: Answer) -> SubjectPage:
     rows, token = wire.read_rows(answer, "subjects")
-    return SubjectPage(tuple(_subject_from(row) for row in rows if identity_of([row])), token)
+    return SubjectPage(tuple(_subject_from(row) for row in rows if identity_of([squeezed(row)])), token)
 
 
 def _subject_from(row: dict[str, Any]) -> Subject:
     """Read a stored subject, whose `id` is what requests call `server_id`."""
-    identity = identity_of([row])
+    identity = identity_of([squeezed(row)])
     files: dict[str, Any] = {
         name: [link for link in row[name] if isinstance(link, str) and link][:most]
         for name, most in (("images", 3), ("videos", 1))
         if isinstance(row.get(name), list)
     }
     name = (text(row.get("name")) or "").replace("\0", "").strip() or identity
-    return Subject(name=name, server_id=identity, voice_id=text(row.get("voice_id")), **files)
+    try:
+        return Subject(name=name, server_id=identity, voice_id=text(row.get("voice_id")), **files)
+    except ValidationError:  # its id is all that a request needs of it, and the others of the page are wanted, too
+        return Subject(name=identity, server_id=identity)

@@ -66,6 +66,8 @@ class ViduError(Exception):
     """After a submission: whether credits were spent. None where no submission is concerned."""
     key: str | None = None
     """The key of the submission concerned, if any."""
+    task_id: str | None = None
+    """The id of the task concerned, if any."""
     advice: str = ""
     """What to do next; ends the message. `said` is the message without it."""
 
@@ -290,7 +292,7 @@ class TaskError(ViduError):
     """A task ended without a result; `task` is its last answer."""
 
     def __init__(self, message: str, *, task: Task, advice: str = "") -> None:
-        self.task = task
+        self.task, self.task_id = task, task.id
         self.advice = advice or type(self).advice
         super().__init__(message)
 
@@ -329,3 +331,5 @@ class TaskTimeoutError(ViduError, TimeoutError):
 
 class DownloadError(ViduError):
     """A result could not be saved. The task is unaffected; its result can be downloaded again."""
+
+    paid = "yes"
