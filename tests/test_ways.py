@@ -148,6 +148,7 @@ async def test_static_headers_go_to_the_gateway_with_every_request() -> None:
         {"api_root": "https://x/ent"},
         {"api_root": "/ent/v2?x=1"},
         {"lists": "no"},
+        {"lists": []},
         {"cancels": 1},
         {"allow_insecure": "no"},
         {"base_url": None},
