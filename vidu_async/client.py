@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl as ssl_module
-import sys
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from vidu_async import download as downloads
 from vidu_async import media
+from vidu_async.doubts import weigh
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
 from vidu_async.journal import MemoryJournal, Row, new_key
 from vidu_async.limiter import Limiter, Limits
@@ -26,7 +25,6 @@ from vidu_async.protocol.errors import (
     UnsupportedError,
     ValidationError,
     ViduError,
-    ViduWarning,
 )
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
@@ -173,7 +171,7 @@ class ViduClient:
         """
         self._bind_to_pay()
         _check_submission(request, key)
-        self._weigh(request, key)
+        weigh(request, self._gateway, strict=self._strict, key=key)
         call = calls.create(self._gateway, request)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         meant = {"endpoint": request.endpoint, "fields": body}
@@ -185,21 +183,6 @@ class ViduClient:
         row = self._journal.begin(new_key() if key is None else key, digest, off_peak=_is_off_peak(request))
         submission = Submission(row.key, call, body, transport, self._limiter)
         return await self._outbox.send(submission, row, partial(self._accept, row))
-
-    def _weigh(self, request: Request | Subject, key: str | None = None) -> None:
-        """Warn of what the API may refuse or take without effect, or refuse it if so asked."""
-        model = str(getattr(request, "model", ""))
-        known_as, offered = self._gateway.vidus_name_of(model), bool(self._gateway.offers(model))
-        doubts = [*request.doubts(known_as=known_as, offered=offered), *self._gateway.doubts(model or None)]
-        for doubt in doubts:
-            if doubt.field == "callback_url" and self._gateway.is_local:
-                continue  # whoever tests on this machine is called back there
-            if self._strict:
-                raise ValidationError(
-                    f"{doubt.said} (strict=True)", field=doubt.field, value=doubt.value, allowed=doubt.allowed
-                )
-            said = doubt.said if key is None else f"{key}: {doubt.said}"
-            warnings.warn(said, ViduWarning, stacklevel=_depth_of_caller())
 
     def _accept(self, row: Row, task: Task, permit: Permit) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
@@ -224,7 +207,7 @@ class ViduClient:
         """
         self._bind_to_pay()
         self._require("subjects", "store subjects")
-        self._weigh(subject)
+        weigh(subject, self._gateway, strict=self._strict)
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         transport = self._bind_to_pay()  # again, as in `submit`
@@ -480,14 +463,6 @@ class ViduClient:
         await self._outbox.aclose()
         await self._watcher.aclose()
         await self._connections.aclose()
-
-
-def _depth_of_caller() -> int:
-    """Return the `stacklevel` of the first frame outside this file, for a warning given by the caller of this."""
-    depth, frame = 1, sys._getframe(1)  # noqa: SLF001 - as the warnings module itself does
-    while frame.f_back is not None and frame.f_code.co_filename == __file__:
-        depth, frame = depth + 1, frame.f_back
-    return depth
 
 
 def _check_submission(request: object, key: object) -> None:

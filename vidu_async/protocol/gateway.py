@@ -216,9 +216,9 @@ class Gateway:
         """Return Vidu's name of a model that may be given by this gateway's own."""
         return next((ours for ours, theirs in self.model_aliases.items() if theirs == model), model)
 
-    def doubts(self, model: object) -> list[ValidationError]:
+    def doubts(self, model: str) -> list[ValidationError]:
         """Return the doubt about a model that it does not offer, where it says which it does."""
-        if not isinstance(model, str) or self.offers(model) is not False:
+        if not model or self.offers(model) is not False:
             return []
         said = f"model {model!r} is not among those that {self.base_url} offers: {', '.join(sorted(self.models))}"
         return [ValidationError(said, field="model", value=model, allowed=sorted(self.models))]
