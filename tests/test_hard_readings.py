@@ -74,6 +74,17 @@ def repeated(code: int, reason: str = "", **more: Any) -> dict[str, Any]:
         (400, {"details": [{"code": 400}] * 2000}),
         (500, {"errors": [{"code": "read_response_body_failed"}, {"code": "model_not_found"}]}),
         (504, {"error": {"code": "model_not_found"}}),
+        (503, {"code": "fail_to_fetch_task", "message": json.dumps({"error": {"code": "model_not_found"}})}),
+        (429, {"code": "x", "message": 'request {"model":"q3"} answered {"code":504,"message":"timeout"}'}),
+        (400, {"code": "x", "message": '[400] {"code":400,"message":"a"} {"code":504,"message":"b"}'}),
+        (400, {"code": "x", "message": "{} " * 40 + '{"code":504,"message":"b"}'}),
+        (400, {"code": "x", "message": "x" * 70_000 + '{"code":504,"message":"b"}'}),
+        (429, {"upstream_status": 504, "message": "no"}),
+        (429, {"upstream_status_code": 504, "message": "no"}),
+        (429, {"error": {"inner_error": {"code": 504}}}),
+        (429, {"error": {"code": "gateway_timeout", "type": "upstream_error"}}),
+        (400, {"data": {"error": {"http_code": 504}}}),
+        (400, {"error_msg": json.dumps({"code": 504})}),
     ],
 )
 def test_a_word_in_a_refusal_that_is_no_refusal_makes_it_unknown(status: int, body: Any) -> None:
@@ -95,6 +106,17 @@ def test_a_word_in_a_refusal_that_is_no_refusal_makes_it_unknown(status: int, bo
         (400, {"code": "x", "message": json.dumps({"task_id": ASKED, "state": "created"})}),
         (502, {"message": "bad gateway", "task_id": ASKED, "state": "created"}),
         (502, {"prompt": "x" * 300, "task_id": ASKED}),
+        (429, {"id": ASKED, "object": "video", "status": "queued", "created_at": 1, "progress": 0}),
+        (429, {"id": ASKED, "state": "created"}),
+        (400, {"id": ASKED, "state": "created"}),
+        (400, {"code": "x", "message": json.dumps({"id": ASKED, "state": "created"})}),
+        (200, {"code": 429, "message": "queued", "data": {"id": ASKED}}),
+        (200, {"code": 429, "message": "queued", "data": [{"id": ASKED}]}),
+        (200, {"code": 429, "message": "queued", "async_id": ASKED}),
+        (200, {"code": 429, "message": "queued", "data": ASKED}),
+        (503, {"code": 503, "reason": "SystemThrottling", "data": ASKED}),
+        (429, {"code": 429, "message": "queued", "task": ASKED}),
+        (429, {"code": 429, "message": "queued", "data": {"taskIds": [ASKED]}}),
     ],
 )
 def test_a_refusal_that_names_a_task_is_unknown_and_keeps_its_id(status: int, body: Any) -> None:
@@ -125,6 +147,8 @@ def test_a_refusal_that_names_a_task_is_unknown_and_keeps_its_id(status: int, bo
         {"code": 0, "data": int(ASKED)},
         {"status": "success", "task_id": ASKED},
         {"status": "success", "result": {"task_id": ASKED}},
+        {"id": "req-1", "status": "success", "data": {"id": ASKED}},
+        {"id": "req-1", "status": 200, "data": {"id": ASKED, "state": "created"}},
     ],
 )
 def test_a_created_task_is_taken_by_its_own_id(body: Any) -> None:
@@ -188,11 +212,52 @@ def test_a_question_that_failed_is_no_task_that_did(status: int, word: str) -> N
         {"code": 502, "message": 'upstream said {"id":"other","state":"failed","err_code":"x"}'},
         {"error": {"message": 'cannot query: {"state":"failed"}'}},
         {"data": [{"id": "other", "state": "success", "creations": [{"url": OUT}]}]},
+        {"task_id": ASKED, "status": "failed", "code": 429, "message": "rate limited"},
+        {"task_id": ASKED, "status": "failed", "code": 401, "message": "no"},
+        {"code": 502, "message": "upstream", "data": {"task_id": ASKED, "status": "error"}},
+        {"code": "fail_to_fetch_task", "data": {"task_id": ASKED, "status": "fail"}},
     ],
 )
 def test_what_may_be_the_questions_failure_ends_no_wait(body: Any) -> None:
     """Nor what speaks of another task."""
     assert isinstance(queried(body), ViduError)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((status, {"task_id": ASKED, "status": "error", "error": {"code": "timeout"}}) for status in (400, 404, 500)),
+        (500, {"task_id": ASKED, "status": "failed", "code": "fail_to_fetch_task"}),
+        (500, {"task_id": ASKED, "status": "failed", "code": "internal_error"}),
+    ],
+)
+def test_a_word_about_the_question_is_no_code_of_the_task(status: int, body: Any) -> None:
+    """With the status of an error, only what a task itself says counts."""
+    assert isinstance(queried(body, status), APIError)
+
+
+SUPPLIERS = {"id": 690033, "task_id": "task_upstream", "status": "FAILURE", "progress": "100%"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": "success", "data": {**SUPPLIERS, "fail_reason": "InternalServiceFailure"}},
+        {"code": "success", "data": {**SUPPLIERS, "fail_reason": json.dumps({"code": 500, "message": "no"})}},
+        {"code": "success", "data": {**SUPPLIERS, "fail_reason": "task timeout"}},
+        {"code": 0, "message": "ok", "data": {"status": "failed", "err_code": "TooManyRequests", "creations": []}},
+        {"id": "up", "status": "failed", "err_code": "InternalServiceFailure", "creations": []},
+        {"id": "other", "object": "video", "status": "failed", "error": {"code": "500"}, "progress": 30},
+        {"Response": {"AigcVideoTask": {"TaskId": "up", "Status": "FINISH", "ErrCode": 500}}},
+        {"id": ASKED, "status": "timeout"},
+        {"state": "failed", "err_code": "InternalServiceFailure"},
+    ],
+)
+def test_a_tasks_own_failure_ends_a_wait_whatever_its_code(body: Any) -> None:
+    """Words that only tasks have beside it tell."""
+    task = queried(body)
+
+    assert (task.id, task.state) == (ASKED, "failed")
 
 
 @pytest.mark.parametrize(
@@ -237,6 +302,10 @@ def test_an_envelopes_success_is_not_the_tasks(body: Any) -> None:
         {"status": "completed", "image_url": IN, "file_url": OUT},
         {"status": "completed", "video_url": IN, "result_url": OUT},
         {"state": "success", "creations": [], "video_url": IN, "result_url": OUT},
+        {"data": {"task_id": ASKED, "status": "SUCCESS", "result_url": OUT, "data": {"id": ASKED, "state": "created"}}},
+        {"data": {"task_id": ASKED, "status": "SUCCESS", "fail_reason": OUT, "data": {"status": "queued"}}},
+        {"status": "completed", "video_url": OUT, "task": {"state": "processing"}},
+        {"id": ASKED, "state": "success", "creations": [{"url": OUT}], "result": {"status": "processing"}},
     ],
 )
 def test_a_result_is_found_and_what_the_task_was_given_is_not_taken_for_it(body: Any) -> None:
@@ -268,6 +337,21 @@ def test_a_gateway_that_does_not_know_a_task_says_so_in_its_own_word() -> None:
 
 
 # Lists, cancellations, accounts
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "1", "status": "failed", "err_code": "InternalServiceFailure"},
+        {"id": "1", "status": "failed", "code": 401},
+        {"id": "1", "status": "error", "message": "x"},
+        {"id": "1", "error": {"code": "TooManyRequests"}, "created_at": 1},
+        {"id": "1", "error": '{"id":"2","state":"failed"}'},
+    ],
+)
+def test_a_listed_task_is_one_whatever_else_it_says(row: dict[str, Any]) -> None:
+    """One that vanished from a list might be paid again."""
+    assert [task.id for task in read_page(told(200, {"tasks": [row]})).tasks] == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -362,6 +446,19 @@ def test_no_word_of_an_answer_is_longer_than_a_line_or_two() -> None:
     body = {"code": "x" * 100_000, "message": "y" * 100_000, "request_id": "z" * 100_000}
 
     assert len(str(error_from(told(400, body)))) < 2000
+
+
+def test_a_text_full_of_brackets_is_not_read_for_ever() -> None:
+    """Looking for what it repeats stops after a while, and then it is not known whole."""
+    said = dig({"message": "[1," * 33 + "1," * 10**6})
+
+    assert not said.is_whole
+
+
+def test_a_text_names_its_reason_under_any_name() -> None:
+    """Baidu's, for one."""
+    assert error_from(told(400, {"error_msg": "no face"})).message == "no face"
+    assert queried({"id": ASKED, "status": "failed", "error_msg": "no face"}).err_msg == "no face"
 
 
 def test_names_of_any_length_are_not_kept() -> None:

@@ -1,7 +1,8 @@
 """The paid call: the only place that may ever send one.
 
-The rule: a creation is sent again only if it provably never left (no connection came about), or the server said 429.
-Everything else that is not a definite refusal is unknown: it may be paid, so it is reported and never sent again.
+The rule: a creation is sent again only if it provably never left (no connection came about), or the server refused it
+at the door (429, or 503 with SystemThrottling, and nothing beside it that says otherwise). Everything else that is not
+a definite refusal is unknown: it may be paid, so it is reported and never sent again.
 
 `judge` decides without I/O; `Submission.run` does the waiting and sending; the `Outbox` owns what is under way, so that
 no caller's end cuts a paid call short.

@@ -23,6 +23,8 @@ class Upright:
     task: dict[str, Any] | None
     identity: str = ""
     """The id it names by itself, if any."""
+    is_sure: bool = False
+    """Whether it says what became of the task in words that only tasks have."""
 
 
 def upright(value: object, asked: str = "", *, is_listed: bool = False) -> Upright:
@@ -30,18 +32,20 @@ def upright(value: object, asked: str = "", *, is_listed: bool = False) -> Uprig
 
     What `is_listed` among tasks and has an id is one, whatever else it says.
     """
-    rows = _failed_inside(value, asked) or opened(value)
+    rows = (not is_listed and _failed_inside(value, asked)) or opened(value)
     identity = identity_of(rows) or _named_alone(value)
     state, word = _state_of(rows, asked)
     creations = _creations(rows, state)
-    is_refusal = state is TaskState.UNKNOWN and not is_listed and any(_is_error(row, identity) for row in rows)
-    if is_refusal or not _is_about_a_task(rows, state, identity, asked, has_link=bool(creations)):
+    is_refusal = state is TaskState.UNKNOWN and any(_is_error(row, identity) for row in rows)
+    is_task = not is_refusal and _is_about_a_task(rows, state, identity, asked, has_link=bool(creations))
+    if not (is_task or (is_listed and identity)):
         return Upright(None)
     if state is TaskState.SUCCESS and not (creations or _has_marks(rows)) and (not asked or len(rows) > 1):
         state = TaskState.UNKNOWN  # a bare "status": "success" may be that of the question
     task = _translated(rows) | {"id": asked or identity, "state": state, "state_text": word}
     task["creations"] = [{**creation, "task_id": task["id"]} for creation in creations]
-    return Upright(task | _failure(rows, task, word), identity)
+    is_sure = any("state" in row or _code_of(row) for row in rows)
+    return Upright(task | _failure(rows, task, word), identity, is_sure)
 
 
 def is_error(value: object) -> bool:
@@ -91,13 +95,17 @@ def _translated(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def identity_of(rows: list[dict[str, Any]]) -> str:
-    """Return the id that an answer names, "" if none can be one: a task's, or that of the object with the state."""
-    stated = [row for row in rows if not {*words.STATE_NAMES}.isdisjoint(row)]
-    for names, places in ((words.TASK_IDS, rows), (("id",), [*stated, *reversed(rows)])):
+    """Return the id that an answer names, "" if none can be one: a task's, or that of the object that speaks of it."""
+    speaking = [row for row in rows if not words.OF_TASKS.isdisjoint(row) or _is_on_its_way(_stated(row)[0])]
+    for names, places in ((words.TASK_IDS, rows), (("id",), [*speaking, *reversed(rows)])):
         found = ((text(row.get(name)) or "").strip() for name in names for row in places)
         if named := next((one for one in found if one and one.lower() not in words.NO_IDS and one[0] != "-"), ""):
             return named
     return ""
+
+
+def _is_on_its_way(state: TaskState) -> bool:
+    return state is not TaskState.UNKNOWN and not state.is_terminal
 
 
 def _named_alone(value: object) -> str:
@@ -113,15 +121,22 @@ def _state_of(rows: list[dict[str, Any]], asked: str = "") -> tuple[TaskState, s
     stated = [row for row in reversed(rows) if _stated(row)[1]]
     # The status of a mere envelope says how asking went.
     inner = next((row for row in stated if row is not rows[0]), None)
-    said = [
-        _stated(row)
+    speaking = [
+        row
         for row in stated
         if row is rows[-1] or row is inner or not words.OF_TASKS.isdisjoint(row) or identity_of([row]) == asked != ""
     ]
-    failed = [pair for pair in said if pair[0] is TaskState.FAILED]
-    if failed and not said[0][0].is_terminal:
-        return failed[0]
-    return said[0] if said else (TaskState.UNKNOWN, "")
+    said = [_stated(row) for row in speaking]
+    ends = [pair for pair, row in zip(said, speaking, strict=True) if _is_end_around(pair[0], row)]
+    if said and said[0][0].is_terminal:
+        return said[0]
+    return next(iter(ends or said), (TaskState.UNKNOWN, ""))
+
+
+def _is_end_around(state: TaskState, row: dict[str, Any]) -> bool:
+    """Whether an object around one that goes on has the last word: a failure, or a success with a result of its own."""
+    has_result = state is TaskState.SUCCESS and bool(_listed(row) or _linked(row, words.ALONE))
+    return state is TaskState.FAILED or has_result
 
 
 def _stated(row: dict[str, Any]) -> tuple[TaskState, str]:
@@ -164,7 +179,8 @@ def _failed_inside(value: object, asked: str) -> list[dict[str, Any]]:
             continue
         error = row.get("error")
         texts = [row.get("message"), error, error.get("message") if isinstance(error, dict) else None]
-        for held in [error, *(quoted_json(item) for item in texts if isinstance(item, str))]:
+        quoted = [item for held in texts if isinstance(held, str) for item in quoted_json(held)[0]]
+        for held in [error, *quoted]:
             inner = opened(held)
             named = identity_of(inner)
             if named and (named == asked or not asked) and _state_of(inner)[0] is TaskState.FAILED:
@@ -185,14 +201,23 @@ def _is_about_a_task(
 def _is_end(rows: list[dict[str, Any]], identity: str, asked: str) -> bool:
     """Whether a failure is that of the task, and not of the question about it: when in doubt, it is not."""
     said = dig(rows)
-    if any("state" in row for row in rows) or (identity and (identity == asked or not said)):
+    if any("state" in row for row in rows):
+        return True
+    if any(map(_is_of_the_question, rows)) or any(_is_error(row, identity) for row in rows[:-1] if not _stated(row)[1]):
+        return False
+    if any(not words.ENDS.isdisjoint(row) for row in rows) or (identity and (identity == asked or not said)):
         return True
     if said.is_about_the_question:
         return False
-    is_answered = len(rows) > 1 and not any(_is_error(row, identity) for row in rows[:-1])
     has_reason = bool(identity and asked) and any(row.get("error") for row in rows)
     is_named = any(not {*words.TASK_IDS}.isdisjoint(row) for row in rows)
-    return is_named or is_answered or has_reason or _has_marks(rows)
+    return len(rows) > 1 or is_named or has_reason or _has_marks(rows)
+
+
+def _is_of_the_question(row: dict[str, Any]) -> bool:
+    """Whether an object's own code says that asking failed, rather than the task."""
+    code = text(row.get("code")) or ""
+    return bool(code) and dig({"code": code}).is_about_the_question
 
 
 def _has_marks(rows: list[dict[str, Any]]) -> bool:

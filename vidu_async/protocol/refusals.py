@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from vidu_async.protocol import words
 from vidu_async.protocol.checks import shown
 from vidu_async.protocol.errors import (
     APIError,
@@ -65,17 +66,24 @@ _WORD = 120
 _FINE = frozenset({"", "0", "ok", "success", "succeed", "succeeded", "error", "none", "null"})
 """Words that are no reason."""
 _REASON_NAMES = ("reason", "errcodeext", "errcode", "errorcode", "failcode", "code")
-_STATUS_NAMES = ("status", "statuscode", "httpstatus")
+_TROUBLE = re.compile(r"time.?d?.?out|internal|unavailable|bad.?gateway", re.IGNORECASE)
+"""What undocumented words for somebody's failure have in common: after it, nobody knows what was created."""
+_STATUS_NAMES = ("code", "status", "statuscode", "httpcode")
+"""Ends of names of HTTP statuses."""
 _MESSAGE_NAMES = (
     *("message", "msg", "errmsg", "errormessage", "failreason", "detail", "description", "errordescription"),
-    *("taskstatusmsg", "errorinfo"),
+    *("taskstatusmsg", "errorinfo", "errormsg", "failedreason"),
 )
-_TASK_NAMES = ("taskid", "taskno")
+_MADE = frozenset({"state", "object", "createdat", "progress", "creations"})
+"""Names beside which an `id` is a task's."""
 _TRACE_NAMES = ("traceid", "requestid", "logid")
-_HOLDERS = ("error", "errors", "details", "cause")
-_BOXES = ("data", "response", "metadata", "result", "body", "output", "upstream")
-"""Where the rest of an answer stands: a text in there is no message."""
-_ANSWERS = frozenset({*_REASON_NAMES, *_MESSAGE_NAMES, *_TASK_NAMES, "error", "errors", "response", "statuscode"})
+_HOLDERS = ("error", "errors", "details", "cause", "innererror")
+_RESULTS = ("data", "result", "output", "task")
+_BOXES = (*_RESULTS, "response", "metadata", "body", "upstream")
+"""Where the rest of an answer stands: a text in there is no message, but may be the id of a task."""
+_ANSWERS = frozenset(
+    {*_REASON_NAMES, *_MESSAGE_NAMES, *words.TASK_IDS, "error", "errors", "response", "statuscode", "state"}
+)
 """Names by which an object in a text is somebody's answer."""
 _TRACE_HEADERS = ("x-trace-id", "trace-id", "x-request-id", "x-oneapi-request-id", "request-id")
 _TRACE_IN_WORDS = re.compile(r"\b(?:trace|request)[ _-]?id\W{1,3}([\w-]{6,})", re.IGNORECASE)
@@ -112,8 +120,12 @@ class Said:
     @property
     def statuses(self) -> tuple[int, ...]:
         """Every status that stands in the body, or goes with a reason in it."""
-        known = (known_reason(word) for word in self.reasons)
-        return (*self.codes, *(reason.status for reason in known if reason))
+        found = list(self.codes)
+        for word in self.reasons:
+            known = known_reason(word)
+            if known or _TROUBLE.search(word):
+                found.append(known.status if known else _SERVER)
+        return tuple(found)
 
     @property
     def is_upstream(self) -> bool:
@@ -160,17 +172,17 @@ def _dig(value: object, said: Said, depth: int) -> None:
         for item in value[:_NODES]:
             _dig(item, said, depth + 1)
     elif isinstance(value, str) and value.strip():
-        _dig_words(value.strip(), said, depth)
+        _dig_text(value.strip(), said, depth)
 
 
 def _dig_object(row: dict[str, Any], said: Said, depth: int) -> None:
-    words = [word for name in _REASON_NAMES if (word := text(row.get(name))) and word.lower() not in _FINE]
-    codes = [whole(word) for word in words] + [whole(row.get(name)) for name in _STATUS_NAMES]
+    named = [word for name in _REASON_NAMES if (word := text(row.get(name))) and word.lower() not in _FINE]
+    codes = (whole(item) for name, item in row.items() if name.endswith(_STATUS_NAMES) and name not in _OWN_CODES)
     said.codes += [code for code in codes if code in _ERRORS and code is not None]
-    said.reasons += [word for word in words if not word.isdigit()][:1]
+    said.reasons += [word for word in named if not word.isdigit()][:1]
     said.is_repeated |= row.get("type") == "upstream_error"
     said.traces += [word for name in _TRACE_NAMES if (word := text(row.get(name)))][:1]
-    said.tasks += [word for name in _TASK_NAMES if (word := text(row.get(name)))][:1]
+    said.tasks += _tasks_in(row)
     for name in (*_MESSAGE_NAMES, *_HOLDERS):
         if row.get(name) is not None:
             _dig(row[name], said, depth + 1)
@@ -179,17 +191,35 @@ def _dig_object(row: dict[str, Any], said: Said, depth: int) -> None:
             _dig(row[name], said, depth + 1)
 
 
-def _dig_words(words: str, said: Said, depth: int) -> None:
-    repeated = quoted_json(words)
-    answers = [item for item in ([repeated] if isinstance(repeated, dict) else repeated or []) if _is_answer(item)]
+_OWN_CODES = frozenset({"errcode", "errorcode", "failcode"})
+"""Codes that are the gateway's own, and no HTTP statuses."""
+
+
+def _tasks_in(row: dict[str, Any]) -> list[str]:
+    """Return what may be ids of tasks: by their names, beside what only tasks have, or as all that a box holds."""
+    found = [row.get(name) for name in words.TASK_IDS]
+    found += row["taskids"] if isinstance(row.get("taskids"), list) else []
+    found += [] if _MADE.isdisjoint(row) else [row.get("id")]
+    for name in _RESULTS:
+        held = row.get(name)
+        for item in held if isinstance(held, list) else [held]:
+            found.append(squeezed(item).get("id") if isinstance(item, dict) else item)
+    texts = ((text(item) or "").strip() for item in found)
+    return [one for one in texts if one.lower() not in words.NO_IDS and words.BARE_ID.fullmatch(one)]
+
+
+def _dig_text(said_so: str, said: Said, depth: int) -> None:
+    objects, is_whole = quoted_json(said_so)
+    answers = [item for item in objects if _is_answer(item)]
+    said.is_whole &= is_whole
     if answers:
         said.is_repeated = True
         _dig(answers, said, depth + 1)
-    elif known_reason(words):
-        said.reasons.append(words)
-    elif words.lower() not in _FINE:
-        said.messages.append(words)
-        said.traces += _TRACE_IN_WORDS.findall(words)[:1]
+    elif known_reason(said_so):
+        said.reasons.append(said_so)
+    elif said_so.lower() not in _FINE:
+        said.messages.append(said_so)
+        said.traces += _TRACE_IN_WORDS.findall(said_so)[:1]
 
 
 def _is_answer(value: object) -> bool:
@@ -202,8 +232,7 @@ def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIErro
     Where the message is no more than the name of a field, the value that was `sent` is added to it.
     """
     value = json_of(answer.body)
-    value = quoted_json(value) if isinstance(value, str) else value
-    said = dig(value)
+    said = dig(quoted_json(value)[0] if isinstance(value, str) else value)
     known, repeated = said.known, said.statuses
     status = repeated[0] if answer.is_ok and repeated else answer.status
     kind = _kind(status, said)
@@ -222,7 +251,8 @@ def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIErro
     error = kind(_message(answer, said, sent or {}), **details)
     error.is_upstream = said.is_upstream
     error.statuses = repeated if answer.is_ok and repeated else (answer.status, *repeated)
-    if known and known.is_certain and answer.status in _CERTAIN and set(repeated) == {known.status}:
+    is_certain = known is not None and known.is_certain and not said.is_upstream and answer.status in _CERTAIN
+    if is_certain and known and set(repeated) == {known.status}:
         error.statuses = (known.status,)
     error.tasks, error.is_whole = tuple(said.tasks), said.is_whole
     return error

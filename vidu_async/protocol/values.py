@@ -10,7 +10,6 @@ import json
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 _DIGITS = 40
@@ -86,18 +85,25 @@ _decoder = json.JSONDecoder()
 _BRACKET = re.compile(r"[{\[]")
 _PLACES = 32
 """Brackets at which a quoted object may begin."""
+_QUOTED = 64 * 1024
+"""Characters of a text in which quoted objects are looked for."""
 
 
-def quoted_json(words: str) -> dict[str, Any] | list[Any] | None:
-    """Return the JSON object or list of objects that a text has in it, as where one repeats another's answer."""
-    for place in islice(_BRACKET.finditer(words), _PLACES):
+def quoted_json(words: str) -> tuple[list[dict[str, Any]], bool]:
+    """Return the JSON objects that a text has in it, as where one repeats another's answer, and whether that is all."""
+    found: list[dict[str, Any]] = []
+    text, place = words[:_QUOTED], 0
+    for _ in range(_PLACES):
+        bracket = _BRACKET.search(text, place)
+        if bracket is None:
+            return found, len(words) <= _QUOTED
         try:
-            value, _ = _decoder.raw_decode(words, place.start())
+            value, place = _decoder.raw_decode(text, bracket.start())
         except (ValueError, RecursionError):
+            place = bracket.end()
             continue
-        if value and (isinstance(value, dict) or isinstance(value[0], dict)):
-            return value  # type: ignore[no-any-return]
-    return None
+        found += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+    return found, False
 
 
 def squeezed(row: dict[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,10 @@ def _names_two(body: bytes) -> bool:
     def count(pairs: list[tuple[str, object]]) -> None:
         counts.append(len({str(item) for name, item in pairs if name == "task_id"}))
 
-    json.loads(body.decode("utf-8-sig"), object_pairs_hook=count)
+    try:
+        json.loads(body.decode("utf-8-sig"), object_pairs_hook=count)
+    except RecursionError:  # decoding went deep enough before, but no further
+        return True
     return max(counts) > 1
 
 
@@ -107,7 +110,8 @@ _OF_THE_QUESTION = frozenset({401, 403, 429, 503})
 def _is_failed_task(answer: Answer, found: Upright, task_id: str) -> bool:
     """Whether the status of an error tells of a failed task, as some gateways do: the very one, with its code."""
     is_failed = found.task is not None and found.task["state"] is TaskState.FAILED and bool(found.task["err_code"])
-    return is_failed and found.identity == task_id != "" and answer.status not in _OF_THE_QUESTION
+    is_its_own = found.is_sure and found.identity == task_id != ""
+    return is_failed and is_its_own and answer.status not in _OF_THE_QUESTION
 
 
 def read_object(answer: Answer) -> dict[str, Any]:

@@ -18,17 +18,22 @@ LISTED = ("data", "response", "result", "items", "list", "records")
 DEPTH = 6
 """Envelopes in envelopes that are opened."""
 
+_ENDS_WELL = ("success", "succeed", "succeeded", "successed", "successful", "completed", "complete")
+_ENDS_BADLY = (
+    *("failed", "failure", "fail", "error", "aborted", "expired", "rejected", "timeout", "timedout", "terminated"),
+    *("stopped", "blocked", "deleted"),
+)
 STATES = {
     **dict.fromkeys(("created", "submitted", "notstart"), TaskState.CREATED),
     **dict.fromkeys(("queueing", "queued", "queuing", "inqueue", "waiting", "wait", "pending"), TaskState.QUEUEING),
     **dict.fromkeys(("processing", "running", "run", "inprogress", "generating"), TaskState.PROCESSING),
-    **dict.fromkeys(("success", "succeed", "succeeded", "successful", "completed", "complete"), TaskState.SUCCESS),
-    **dict.fromkeys(("failed", "failure", "fail", "error", "aborted", "expired", "rejected"), TaskState.FAILED),
+    **dict.fromkeys(_ENDS_WELL, TaskState.SUCCESS),
+    **dict.fromkeys(_ENDS_BADLY, TaskState.FAILED),
 }
 """Words for a state, without case, underscores and hyphens. Any other is `TaskState.UNKNOWN`."""
 ENDED = frozenset({"finish", "finished", "done"})
 """Words for an end, good or bad: the code beside them tells which."""
-CANCELLED = frozenset({"cancelled", "canceled", "usercancelled", "usercanceled"})
+CANCELLED = frozenset({"cancelled", "canceled", "cancel", "usercancelled", "usercanceled"})
 SEPARATORS = re.compile(r"[\s_-]")
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -38,7 +43,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "credits": ("credits",),
     "payload": ("payload",),
     "err_code": ("errcodeext", "errcode", "errorcode", "failcode"),
-    "err_msg": ("errmsg", "errormessage", "failreason", "taskstatusmsg"),
+    "err_msg": ("errmsg", "errormsg", "errormessage", "failreason", "failedreason", "taskstatusmsg"),
     "created_at": ("createdat", "createtime", "submittime", "created"),
     "progress": ("progress",),
     "duration": ("duration", "seconds"),
@@ -80,11 +85,13 @@ MARKS = frozenset(
     {"state", "creations", "errcode", "failreason", "progress", "credits", "createdat", "taskstatus", "object"}
 )
 """Names that only tasks have: by them an answer is one even if it does not repeat the id it was asked about."""
+ENDS = MARKS - {"errcode", "taskstatus"}
+"""Those by which a failure is the task's, whatever its code; that of a question may have a code, too."""
 OF_TASKS = MARKS | {*TASK_IDS, *ALONE, *(name for name in LISTS + LINK_LISTS if name not in ENVELOPES)}
 """Names by which an object around another speaks of the task, too; the `status` of a mere envelope is its own."""
 NOTHING = frozenset({"", "0", "none", "null", "ok", "success", "succeed", "succeeded", "请求成功", "成功"})
 """Codes and messages that are no error's."""
-FINE = NOTHING | {"200", "201", "202"}
+FINE = NOTHING | {"200", "201", "202", "204"}
 """Codes of envelopes that are none, either."""
 STATUSES = range(400, 600)
 BAD_STATUSES = frozenset({"error", "fail", "failed", "failure"})
