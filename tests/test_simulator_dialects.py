@@ -201,7 +201,7 @@ async def refusals(dialect: str) -> list[tuple[int, Any]]:
 
 async def test_openai_and_new_api_refuse_a_key_in_the_words_of_their_middleware() -> None:
     """With the id of the request in the message."""
-    for dialect in ("openai", "new-api"):
+    for dialect in ("openai", "new-api", "chain"):
         _, (status, answer) = await refusals(dialect)
         assert (status, answer["error"]["type"]) == (401, "new_api_error")
         assert "invalid api key (request id: " in answer["error"]["message"]

@@ -169,18 +169,18 @@ def _refused_by_middleware(status: int, body: Body) -> tuple[int, Body]:
     return status, told
 
 
-def _refused_by_relay(status: int, body: Body) -> tuple[int, Body]:
-    """Hand on what upstream said, as text in a text; the key is the relay's own affair."""
-    if status == _UNAUTHORIZED:
-        return status, relay_error(body["message"], body["metadata"]["trace_id"])
-    return status, {"code": "fail_to_fetch_task", "message": json.dumps(body), "data": None}
+def _refused_by_relays(count: int) -> Refuse:
+    """Return how relays in a row hand on what upstream said: each as text in a text of its own."""
 
+    def refused(status: int, body: Body) -> tuple[int, Body]:
+        # The key is the affair of the relay that the client speaks to.
+        if status == _UNAUTHORIZED:
+            return status, relay_error(body["message"], body["metadata"]["trace_id"])
+        for _ in range(count):
+            body = {"code": "fail_to_fetch_task", "message": json.dumps(body), "data": None}
+        return status, body
 
-def _refused_by_chain(status: int, body: Body) -> tuple[int, Body]:
-    """Three relays, each with the words of the one before it in its own."""
-    for _ in range(3):
-        body = {"code": "fail_to_fetch_task", "message": json.dumps(body), "data": None}
-    return status, body
+    return refused
 
 
 def _refused_by_vod(_status: int, body: Body) -> tuple[int, Body]:
@@ -224,11 +224,11 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     # An OpenAI video object: octopusx and deepwl at /v1/videos/{id}, and gateways made of new-api
     "openai": Dialect(created=_openai_created, queried=_openai, refused=_refused_by_middleware),
     # Vidu's body inside a wrapper, errors as text in a text: gateways made of new-api, /v1/video/generations
-    "new-api": Dialect(created=_openai_created, queried=_wrapped, refused=_refused_by_relay),
+    "new-api": Dialect(created=_openai_created, queried=_wrapped, refused=_refused_by_relays(1)),
     # Older versions of it, with the link in fail_reason
-    "new-api-old": Dialect(created=_openai_created, queried=_wrapped_of_old, refused=_refused_by_relay),
+    "new-api-old": Dialect(created=_openai_created, queried=_wrapped_of_old, refused=_refused_by_relays(1)),
     # Vidu's bodies, and errors that came through three such gateways
-    "chain": Dialect(refused=_refused_by_chain),
+    "chain": Dialect(refused=_refused_by_relays(3)),
     # Vidu's body at creation, then Tencent VOD's envelope, with errors in HTTP 200: docs.anyapi.vip
     "vod": Dialect(queried=_vod, refused=_refused_by_vod),
     # Vidu's bodies, and its errors in HTTP 200: what its own client looks for
