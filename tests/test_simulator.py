@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,8 +18,11 @@ import aiohttp
 import pytest
 from asking import FOX, KEY, Caller, calling
 
+from vidu_async import TextToVideo
 from vidu_async.protocol.errors import AuthenticationError
-from vidu_async.testing import Simulator, run_in_thread, run_virtual
+from vidu_async.testing import DROP, Simulator, Throttle, run_in_thread, run_virtual
+
+LAKE = TextToVideo(model="viduq2", prompt="a quiet lake")
 
 
 @pytest.fixture
@@ -79,8 +83,8 @@ async def test_a_task_that_is_to_fail_ends_failed_with_its_code_and_costs_nothin
 
 
 async def test_fails_may_look_at_the_simulator_it_belongs_to() -> None:
-    """Deciding by the number of tasks so far does not hang."""
-    vidu = Simulator(fails=lambda _request: "NotFound" if len(vidu.tasks) == 2 else None)
+    """Deciding by the number of tasks so far does not hang; the one in question is none yet."""
+    vidu = Simulator(fails=lambda _request: "NotFound" if len(vidu.tasks) == 1 else None)
     async with vidu, aiohttp.ClientSession() as session:
         caller = Caller(vidu, session)
         states = [(await caller.finished())["state"] for _ in range(3)]
@@ -165,11 +169,85 @@ async def test_a_port_that_is_taken_is_said_so_and_can_be_tried_again() -> None:
         assert other.url == vidu.url
 
 
-@pytest.mark.parametrize("options", [{"time_scale": 0}, {"time_scale": -1}, {"concurrency": 0}])
-def test_a_knob_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
-    """Time passes, and something runs."""
-    with pytest.raises(ValueError, match="time_scale must be"):
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("time_scale", 0, "a finite number above 0"),
+        ("time_scale", float("nan"), "a finite number above 0"),
+        ("time_scale", float("inf"), "a finite number above 0"),
+        ("time_scale", "2", "a finite number above 0"),
+        ("concurrency", 0, "a whole number from 1 on"),
+        ("concurrency", 1.5, "a whole number from 1 on"),
+        ("concurrency", True, "a whole number from 1 on"),
+        ("credits", -5, "a whole number from 0 on"),
+        ("host", None, "text"),
+        ("port", 65_536, "a whole number from 0 to 65535"),
+        ("api_key", None, "text"),
+        ("link_life", 0.5, "a whole number from 0 to 86400"),
+        ("link_life", -1, "a whole number from 0 to 86400"),
+        ("link_life", 100_000, "a whole number from 0 to 86400"),
+        ("query_lag", -1, "a number of seconds from 0 on"),
+        ("list_lag", float("nan"), "a number of seconds from 0 on"),
+        ("lists", "no", "True or False"),
+        ("faults", {}, "a Faults"),
+        ("throttle", 5, "a Throttle"),
+        ("ways", "deepwl", "a Gateway (the name of a dialect goes to dialect)"),
+        ("intercept", DROP, "a function"),
+        ("on_change", None, "a function"),
+        ("fails", "AuditFailed", "a function"),
+        ("new_id", "fox", "a function"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(name: str, value: object, wanted: str) -> None:
+    """When the object is made: with its name, its value and what would do."""
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=re.escape(f"{name} must be {wanted}, not {value!r}")):
         Simulator(**options)
+
+
+@pytest.mark.parametrize(("name", "value"), [("faults", {}), ("intercept", DROP)])
+def test_a_setting_that_is_changed_is_checked_again(name: str, value: object) -> None:
+    """What was set before stays."""
+    vidu = Simulator()
+    before = getattr(vidu, name)
+    with pytest.raises(ValueError, match=f"{name} must be a"):
+        setattr(vidu, name, value)
+    assert getattr(vidu, name) is before
+
+
+@pytest.mark.parametrize(
+    ("dialect", "hint"), [("octopus", "did you mean 'octopusx'?"), ("nope", "there are vidu, vidu-com, aiid, ")]
+)
+def test_an_unknown_dialect_is_refused(dialect: str, hint: str) -> None:
+    """The one that was meant is named or, where none is near, all of them."""
+    with pytest.raises(ValueError, match=re.escape(f"dialect {dialect!r} is unknown: {hint}")):
+        Simulator(dialect=dialect)
+
+
+@pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+async def test_what_listens_everywhere_is_reached_on_the_loopback(host: str, reached: str) -> None:
+    """The client takes the gateway, and result links lead there, too."""
+    async with Simulator(host=host) as sim, sim.client() as vidu:
+        assert sim.url.startswith(f"http://{reached}:")
+        task = await vidu.run(LAKE)
+    assert str(task.creations[0].url).startswith(sim.url)
+
+
+def test_the_clock_never_goes_back_from_one_loop_to_the_next() -> None:
+    """After an hour of virtual time, tasks of the real one are found, listed and let in at once."""
+    vidu = Simulator(throttle=Throttle(rate=1))
+
+    async def once(pause: float) -> tuple[int, int]:
+        async with vidu, aiohttp.ClientSession() as session:
+            caller = Caller(vidu, session)
+            await asyncio.sleep(pause)
+            task_id = (await caller.create())["task_id"]
+            await asyncio.sleep(pause)
+            await caller.query(task_id)
+            return len((await caller.ask("GET", "tasks"))[1]["tasks"]), len(vidu.accepted)
+
+    assert run_virtual(once(3600)) == (1, 1)
+    assert asyncio.run(once(0)) == (2, 2)
 
 
 async def test_leaving_is_quick_although_clients_stay_connected() -> None:

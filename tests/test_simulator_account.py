@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
 from typing import Any
 
 import aiohttp
 import pytest
-from asking import FOX, LINK, TEXT, Caller, calling
+from asking import FOX, KEY, LINK, TEXT, Caller, calling
 
 from vidu_async.testing import Simulator
 from vidu_async.testing.account import Account, Pace, Task
@@ -107,6 +107,45 @@ def test_an_id_that_was_given_already_is_said_so() -> None:
     with pytest.raises(ValueError, match="new_id gave 'same' a second time"):
         submit(model, 1.0)
     assert (len(model.tasks), model.charged) == (1, 45)
+
+
+def test_what_is_told_of_changes_and_fails_is_logged_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The task goes its way, told at each step."""
+    told = []
+
+    def stumble(task: Task) -> None:
+        told.append(task.state)
+        raise LookupError("no fox here")
+
+    model = one_by_one(on_change=stumble)
+    name = submit(model, 0.0)
+    model.advance(100.0)
+    assert (model.tasks[name].state, model.charged) == ("success", 45)
+    assert told == ["created", "queueing", "processing", "success"]
+    assert caplog.text.count("LookupError: no fox here") == 4
+    assert f"on_change failed for task {name}, now queueing" in caplog.text
+
+
+def _raise(_request: Mapping[str, Any]) -> str:
+    raise LookupError("no fox here")
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"),
+    [
+        (_raise, "LookupError: no fox here"),
+        (lambda _: True, "what fails returns must be an err_code or None, not True"),
+    ],
+)
+async def test_when_fails_fails_itself_nothing_is_booked(
+    fails: Callable[[Mapping[str, Any]], str], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The creation is answered with 500, and the log says why."""
+    async with calling(fails=fails) as caller:
+        async with caller.session.post(f"{caller.vidu.url}/ent/v2/img2video", json=FOX, headers=KEY) as response:
+            assert response.status == 500
+        assert (caller.vidu.accepted, caller.vidu.charged) == ([], 0)
+    assert reason in caplog.text
 
 
 def test_every_change_of_a_task_is_told_in_order() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
-from asking import FOX, LINK, PNG, TEXT, Caller, calling, data_url
+from asking import FOX, KEY, LINK, PNG, TEXT, Caller, calling, data_url
 from source_pages import PAGES
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF"
@@ -295,6 +297,16 @@ async def test_a_body_that_is_no_json_object_is_refused(caller: Caller, body: by
     """Broken JSON, another kind of value, and another content type are bad requests."""
     status, answer = await caller.send("img2video", body, kind)
     assert (status, answer["reason"]) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "fox"])
+@pytest.mark.parametrize("body", [json.dumps(FOX).encode(), gzip.compress(json.dumps(FOX).encode())])
+async def test_a_compressed_body_is_refused(caller: Caller, encoding: str, body: bytes) -> None:
+    """Whether or not it is what it says; and the next request on the connection is answered."""
+    headers = KEY | {"Content-Type": "application/json", "Content-Encoding": encoding}
+    status, answer = await caller.ask("POST", "img2video", data=io.BytesIO(body), headers=headers)
+    assert (status, answer["message"]) == (400, f"Content-Encoding {encoding} is not read here")
+    assert (await caller.ask("GET", "credits"))[0] == 200
 
 
 async def test_a_body_above_twenty_mebibytes_is_refused(caller: Caller) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -130,6 +131,38 @@ async def test_half_of_a_reply_can_be_sent(caller: Caller) -> None:
             await response.content.read()
 
 
+@pytest.mark.parametrize(
+    ("method", "reply"),
+    [("GET", Reply(200, b"", cut=True)), ("HEAD", Reply(200, "fox", cut=True)), ("GET", Reply(204, "fox", cut=True))],
+)
+async def test_an_answer_without_a_body_breaks_off_in_its_headers(caller: Caller, method: str, reply: Reply) -> None:
+    """Nobody can take it for whole."""
+
+    async def cut(_method: str, _path: str, _headers: Mapping[str, str], _body: bytes) -> Reply:
+        return reply
+
+    caller.vidu.intercept = cut
+    _, port = caller.vidu.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    writer.write(f"{method} /fox HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert await reader.read() == b"HTTP/1.1 "
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cut": True, "headers": {"transfer-encoding": "chunked"}}, "headers must not hold Transfer-Encoding"),
+        ({"delay": -1}, "delay must be a number of seconds from 0 on, not -1"),
+    ],
+)
+def test_a_reply_that_cannot_be_sent_is_refused(options: dict[str, Any], message: str) -> None:
+    """When it is made."""
+    with pytest.raises(ValueError, match=message):
+        Reply(200, "fox", **options)
+
+
 @pytest.mark.parametrize("verdict", [Serve(delay=120), Reply(200, {"state": "created"}, after=True, delay=120)])
 def test_an_answer_can_be_late_after_the_service_has_acted(verdict: Serve | Reply) -> None:
     """The task is accepted at once, and the answer comes two minutes later."""
@@ -238,20 +271,21 @@ async def test_answers_are_cut_by_lot() -> None:
         assert len(caller.vidu.accepted) == 1
 
 
-def test_every_answer_to_a_creation_can_be_slow() -> None:
-    """By so many seconds, whatever the time scale."""
+@pytest.mark.parametrize(("refusals", "status"), [({}, 200), ({502: 1.0}, 502), ({"TooManyRequests": 1.0}, 429)])
+def test_every_answer_to_a_creation_can_be_slow(refusals: Mapping[str | int, float], status: int) -> None:
+    """By so many seconds, whatever the time scale and whatever the answer; no query is."""
 
-    async def main() -> tuple[float, float]:
+    async def main() -> tuple[int, float, float]:
         loop = asyncio.get_running_loop()
-        async with calling(faults=Faults(slow=90), time_scale=10) as caller:
+        async with calling(faults=Faults(slow=90, refusals=refusals), time_scale=10) as caller:
             started = loop.time()
-            task_id = (await caller.create())["task_id"]
+            found, _ = await caller.post("img2video", FOX)
             created = loop.time()
-            await caller.query(task_id)
-            return created - started, loop.time() - created
+            await caller.ask("GET", "tasks")
+            return found, created - started, loop.time() - created
 
-    created, queried = run_virtual(main())
-    assert round(created) == 90
+    found, created, queried = run_virtual(main())
+    assert (found, round(created)) == (status, 90)
     assert queried < 60
 
 
@@ -278,6 +312,30 @@ async def test_the_same_seed_draws_the_same_lots() -> None:
     first = await statuses(3)
     assert set(first) == {200, 429, 502}
     assert first == await statuses(3) != await statuses(4)
+
+
+async def test_what_a_test_says_of_a_request_draws_no_lot_away() -> None:
+    """The next request meets what it would have met."""
+
+    async def statuses(verdicts: list[Reply]) -> list[int]:
+        left = iter(verdicts)
+
+        async def told(_method: str, _path: str, _headers: Mapping[str, str], _body: bytes) -> Reply | None:
+            return next(left, None)
+
+        faults = Faults(refusals={"TooManyRequests": 0.3, 502: 0.3})
+        async with calling(faults=faults, seed=3, intercept=told) as caller:
+            return [(await caller.post("img2video", FOX))[0] for _ in range(20)]
+
+    drawn = await statuses([])
+    assert await statuses([Reply(418, {})]) == [418, *drawn[1:]]
+
+
+async def test_a_refusal_by_lot_says_so() -> None:
+    """Nobody has to look for a rule that was broken."""
+    async with calling(faults=Faults(refusals={"AuditFailed": 1.0})) as caller:
+        _, answer = await caller.post("img2video", FOX)
+    assert answer["message"] == "refused at random (Faults)"
 
 
 @given(seed=st.integers(), shares=st.lists(st.floats(0, 1), min_size=3, max_size=3), failing=st.floats(0, 1))
@@ -310,7 +368,13 @@ def test_lots_are_drawn_as_often_as_their_shares_say() -> None:
     [
         ({"failures": {"AuditFaild": 0.1}}, "err_code 'AuditFaild' is unknown: did you mean 'AuditFailed'?"),
         ({"refusals": {"QuotaExceded": 0.1}}, "reason 'QuotaExceded' is unknown: did you mean 'QuotaExceeded'?"),
-        ({"refusals": {200: 0.1}}, "reason 200 is unknown: there are BadRequest, "),
+        ({"refusals": {200: 0.1}}, "a key of refusals must be a reason or an int status from 400 to 599, not 200"),
+        ({"refusals": {600: 0.1}}, "a key of refusals must be a reason or an int status from 400 to 599, not 600"),
+        ({"refusals": {404.0: 1}}, "a key of refusals must be a reason or an int status from 400 to 599, not 404.0"),
+        ({"refusals": {"502": 0.1}}, "a key of refusals must be a reason or an int status from 400 to 599, not '502'"),
+        ({"failures": None}, "failures must be a mapping of shares, not None"),
+        ({"failures": {"AuditFailed": "0.1"}}, "AuditFailed must be a share from 0 to 1, not '0.1'"),
+        ({"slow": "1"}, "slow must be a number of seconds from 0 on, not '1'"),
         ({"on": "creation"}, "on 'creation' is unknown: did you mean 'creations'?"),
         ({"cuts": 1.5}, "cuts must be a share from 0 to 1, not 1.5"),
         ({"drops_after": float("nan")}, "drops_after must be a share from 0 to 1, not nan"),
@@ -330,9 +394,9 @@ def test_faults_that_cannot_be_are_refused(options: dict[str, Any], message: str
 
 
 def test_shares_may_add_up_to_one_in_spite_of_rounding() -> None:
-    """Ten tenths are one."""
-    reasons = list(STATUS)[:10]
-    assert sum(Faults(failures=dict.fromkeys(reasons, 0.1)).failures.values()) != 1
+    """One, three and six tenths, multiplied out, are a little more than one."""
+    shares = Faults(failures={"AuditFailed": 0.1, "NotFound": 3 * 0.1, "Unknown": 6 * 0.1}).failures
+    assert math.fsum(shares.values()) > 1
 
 
 # With the client of this package

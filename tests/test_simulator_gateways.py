@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from asking import FOX, LINK, TEXT, calling
+from asking import FOX, KEY, LINK, TEXT, calling
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,6 +56,32 @@ async def test_a_task_is_found_at_the_path_of_queries_and_nowhere_else(query_pat
         "POST /vidu/v2/text2video",
         "GET /vidu" + (query_path if query_path.startswith("/") else f"/v2/{query_path}").partition("?")[0],
     }
+
+
+@pytest.mark.parametrize("api_root", ["/a!$&'()*+,;=:@~._-b", "/a//b", "", "/..a"])
+async def test_every_plain_path_is_served(api_root: str) -> None:
+    """Whatever signs are in it."""
+    async with Simulator(ways=Gateway(base_url="https://example.com", api_root=api_root)) as sim, sim.client() as vidu:
+        assert (await vidu.run(LAKE)).state == "success"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "https://example.com/a%20b"},
+        {"base_url": "https://example.com/ü"},
+        {"api_root": "/{tenant}"},
+        {"api_root": "/a/../b"},
+        {"query_path": "tasks/{id}/ü"},
+        {"query_path": "tasks/{id}/{id}"},
+        {"query_path": "creations?task_id=v{id}"},
+    ],
+)
+def test_ways_that_cannot_be_served_are_refused(options: dict[str, Any]) -> None:
+    """Clients write such paths in many ways, or the id cannot be read."""
+    ways = Gateway(**{"base_url": "https://example.com"} | options)
+    with pytest.raises(ValueError, match=r"ways must be a gateway of plain paths with one \{id\}, not Gateway"):
+        Simulator(ways=ways)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +201,19 @@ async def test_the_client_follows_a_task_of_such_an_id(name: str) -> None:
     async with Simulator(new_id=lambda: name) as sim, sim.client() as vidu:
         task = await vidu.run(LAKE)
     assert (task.id, task.state) == (name, "success")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", 7, uuid.UUID(int=7), None])
+async def test_an_id_that_no_path_can_hold_is_refused_before_anything_is_booked(
+    name: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The creation is answered with 500, and the log says why."""
+    async with calling(new_id=lambda: name) as caller:
+        url = f"{caller.vidu.url}/ent/v2/img2video"
+        async with caller.session.post(url, json=FOX, headers=KEY) as response:
+            assert response.status == 500
+        assert (caller.vidu.accepted, caller.vidu.charged) == ([], 0)
+    assert f"new_id must return text that a path can hold, not {name!r}" in caplog.text
 
 
 async def test_a_list_is_paged_whatever_ids_look_like() -> None:

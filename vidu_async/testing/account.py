@@ -7,6 +7,7 @@ runs; `advance` plays what would have happened meanwhile, moment by moment, in o
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -14,9 +15,13 @@ from random import Random
 from typing import Any, Final
 
 from attrs import define, field, frozen
+from attrs.validators import optional
 
+from vidu_async.testing import checks
 from vidu_async.testing.refusals import Refusal, refuse_unless
 from vidu_async.testing.rules import Order
+
+_log = logging.getLogger("vidu_async.testing")
 
 SUBJECT_PRICE: Final = 5
 _ID_STEP: Final = 1 << 20
@@ -108,21 +113,26 @@ def _nobody(_task: Task) -> None:
     return None
 
 
+def _success(_request: Mapping[str, Any]) -> str:
+    return ""
+
+
 @define(kw_only=True, eq=False)
 class Account:
     """One organisation. `concurrency` tasks are processed at once, the others wait their turn.
 
     `new_id` makes the ids of tasks, which are numbers without it. `on_change` is told of each task at its creation
     and at each change of its state, in the order in which they happen: whoever has to know of changes listens there.
+    What it raises is logged and stops nothing.
     """
 
-    credits: int
-    concurrency: int
+    credits: int = field(validator=checks.whole())
+    concurrency: int = field(validator=checks.whole(1))
     pace: Pace
     random: Random = field(repr=False)
     now: float
-    new_id: Callable[[], str] | None = field(default=None, repr=False)
-    on_change: Callable[[Task], None] = field(default=_nobody, repr=False)
+    new_id: Callable[[], str] | None = field(default=None, repr=False, validator=optional(checks.function))
+    on_change: Callable[[Task], None] = field(default=_nobody, repr=False, validator=checks.function)
     opened_at: float = field(init=False)
     tasks: dict[str, Task] = field(factory=dict, repr=False)
     """By id, in the order of acceptance."""
@@ -157,28 +167,41 @@ class Account:
         """How many tasks have not started."""
         return len(self._created) + len(self._queueing)
 
-    def submit(self, order: Order, now: float) -> Task:
-        """Take the price and append a task. Raises `Refusal` for too few credits or an unknown subject."""
+    def submit(self, order: Order, now: float, doom: Callable[[Mapping[str, Any]], str] = _success) -> Task:
+        """Take the price and append a task, which will fail with the err_code that `doom` gives for its request.
+
+        Raises `Refusal` for too few credits or an unknown subject, ValueError for an id that is none, and whatever
+        `new_id` and `doom` raise. Nothing is booked then.
+        """
         self.advance(now)
         self._check_server_ids(order.request)
         refuse_unless(order.price <= self.credits, "CreditInsufficient", "credits are not enough")
         number = self._next_number()
         task = Task(
-            id=self.new_id() if self.new_id else str(number),
+            id=self._id_of(number),
             number=number,
             order=order,
             seed=order.request.get("seed") or self.random.randrange(1, 2**31),
             created_at=self.now,
             work=self.random.uniform(*self.pace.processing),
             credits=order.price,
+            doom=doom(order.request),
         )
-        if task.id in self.tasks:
-            msg = f"new_id gave {task.id!r} a second time"
-            raise ValueError(msg)
         self.tasks[task.id] = self._created[task.id] = task
         self._book(-order.price, task.id, "task")
-        self.on_change(task)
+        self._tell(task)
         return task
+
+    def _id_of(self, number: int) -> str:
+        if self.new_id is None:
+            return str(number)
+        name: object = self.new_id()
+        # A path cannot hold the others: clients leave out an empty segment, and walk along dots.
+        if not isinstance(name, str) or name in {"", ".", ".."}:
+            raise ValueError(f"new_id must return text that a path can hold, not {name!r}")
+        if name in self.tasks:
+            raise ValueError(f"new_id gave {name!r} a second time")
+        return name
 
     def find(self, task_id: str, now: float) -> Task:
         """Return the task as it is at `now`. Raises `Refusal`."""
@@ -257,7 +280,14 @@ class Account:
 
     def _enter(self, task: Task, state: str) -> None:
         task.state = state
-        self.on_change(task)
+        self._tell(task)
+
+    def _tell(self, task: Task) -> None:
+        try:
+            self.on_change(task)
+        except Exception:  # noqa: BLE001 - whatever a test's function raises
+            # What has happened has happened: the answer must not be lost, nor the changes that follow.
+            _log.exception("on_change failed for task %s, now %s", task.id, task.state)
 
     def _book(self, amount: int, subject: str, reason: str) -> None:
         self.credits += amount

@@ -33,30 +33,29 @@ class Faults:
       comes with Vidu's status and body, a status with the body of a relay.
     - `drops_before`, `drops_after`: shares of requests whose connection is closed before or after the service acts.
     - `cuts`: the share of requests that are acted on and get the headers and half of the body of their answer.
-    - `slow`: seconds that each answer takes after the service has acted.
+    - `slow`: seconds that each answer takes after the service has acted; refusals are answers, too.
     - `on`: what all but `failures` fall on, "creations" or "everything": queries, lists and result files, too.
 
     A request meets at most one of refusal, drop and cut. Raises ValueError for what cannot be.
     """
 
-    failures: Mapping[str, float] = field(factory=dict)
-    refusals: Mapping[str | int, float] = field(factory=dict)
-    drops_before: float = 0.0
-    drops_after: float = 0.0
-    cuts: float = 0.0
+    failures: Mapping[str, float] = field(factory=dict, validator=checks.shares)
+    refusals: Mapping[str | int, float] = field(factory=dict, validator=checks.shares)
+    drops_before: float = field(default=0.0, validator=checks.share)
+    drops_after: float = field(default=0.0, validator=checks.share)
+    cuts: float = field(default=0.0, validator=checks.share)
     slow: float = field(default=0.0, validator=checks.seconds)
     on: str = "creations"
 
     def __attrs_post_init__(self) -> None:
         checks.known("on", self.on, _SCOPES)
-        checks.shares(self.failures)
-        checks.shares(self.outcomes)
+        checks.one_whole(self.failures)
+        checks.one_whole(self.outcomes)
         for err_code in self.failures:
             # A typing error would be tested as an unknown code. Whoever wants one has `fails`.
             checks.known("err_code", err_code, STATUS)
         for reason in self.refusals:
-            if reason not in _STATUSES:
-                checks.known("reason", reason, STATUS)
+            _check_reason(reason)
 
     @property
     def outcomes(self) -> dict[str | int, float]:
@@ -67,6 +66,15 @@ class Faults:
             "drops_after": self.drops_after,
             "cuts": self.cuts,
         }
+
+
+def _check_reason(reason: object) -> None:
+    if isinstance(reason, str) and reason.isidentifier():
+        checks.known("reason", reason, STATUS)
+    else:
+        # 404.0 equals a status, and would be sent as none.
+        is_status = isinstance(reason, int) and reason in _STATUSES
+        checks.require(is_status, "a key of refusals", "a reason or an int status from 400 to 599", reason)
 
 
 @define(eq=False)
@@ -84,11 +92,11 @@ class Chance:
         """Return what becomes of a request."""
         name = _draw(faults.outcomes, self._of_requests)
         if isinstance(name, int):
-            return RelayRefusal(name)
+            return RelayRefusal(name, delay=faults.slow)
         verdict = SERVE if name is None else _NETWORK.get(name)
         if isinstance(verdict, Serve):
             return evolve(verdict, delay=faults.slow)
-        return verdict or Refusal(name or "", "refused by lot")
+        return verdict or Refusal(name or "", "refused at random (Faults)", delay=faults.slow)
 
     def err_code(self, faults: Faults) -> str:
         """Return what an accepted task will fail with, "" for nothing."""

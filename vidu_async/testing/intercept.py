@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from vidu_async.testing import checks
 from vidu_async.testing.refusals import Refusal
 
 
@@ -19,9 +20,10 @@ class Serve:
     """The service's own answer, `delay` seconds after the service has acted.
 
     With `cut=True` the answer breaks off: its headers are whole, half of the body comes, and the connection is closed.
+    An answer without a body breaks off in its headers.
     """
 
-    delay: float = 0.0
+    delay: float = field(default=0.0, validator=checks.seconds)
     cut: bool = False
     after: bool = field(default=True, init=False)
 
@@ -32,15 +34,21 @@ class Reply:
 
     `body` is bytes, text, or anything JSON can hold. With `after=True` the service acts on the request first
     and its own answer is thrown away: a creation is accepted, but the client is told this instead. `delay` and `cut`
-    as in `Serve`.
+    as in `Serve`. Raises ValueError for a delay that is none, and for a cut answer with a Transfer-Encoding: what is
+    cut must have a length to fall short of.
     """
 
     status: int = 200
     body: Any = b""
     headers: Mapping[str, str] = field(factory=dict)
     after: bool = field(default=False, kw_only=True)
-    delay: float = field(default=0.0, kw_only=True)
+    delay: float = field(default=0.0, kw_only=True, validator=checks.seconds)
     cut: bool = field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.cut and "transfer-encoding" in map(str.lower, self.headers):
+            msg = "a Reply that is cut is sent with its length, so headers must not hold Transfer-Encoding"
+            raise ValueError(msg)
 
     @property
     def content(self) -> bytes:

@@ -46,7 +46,7 @@ class Links:
 
     base_url: str
     _secret: bytes = field(repr=False)
-    link_life: int = field(default=RESULT_LIFE, validator=checks.whole)
+    link_life: int = field(default=RESULT_LIFE, validator=checks.whole(0, RESULT_LIFE))
 
     def sign(self, path: str, now: float, life: int = RESULT_LIFE) -> str:
         """Return the link to GET `path`, quoted already, that works for `life` seconds from `now` (Unix seconds)."""

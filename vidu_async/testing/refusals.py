@@ -26,15 +26,16 @@ _SERVER_ERROR: Final = 500
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the simulator
     """A request the service answers with an error.
 
-    `reason` is one of Vidu's error codes, `message` says which field or object it is about. Raises ValueError for
-    other reasons: a `Reply` can say anything.
+    `reason` is one of Vidu's error codes, `message` says which field or object it is about. With a `delay` the answer
+    comes so many seconds later. Raises ValueError for other reasons: a `Reply` can say anything.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, delay: float = 0.0) -> None:
         checks.known("reason", reason, STATUS)
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
+        self.delay = delay
 
     @property
     def status(self) -> int:
@@ -54,8 +55,8 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault of the si
 class RelayRefusal(Refusal):
     """A bare HTTP status: the refusal of a relay in front of Vidu, in the relay's own words."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__("Unknown", f"upstream answered with status {status}")
+    def __init__(self, status: int, *, delay: float = 0.0) -> None:
+        super().__init__("Unknown", f"upstream answered with status {status}", delay=delay)
         self._status = status
 
     @property

@@ -16,13 +16,16 @@ from aiohttp.typedefs import Middleware
 from attrs import define, field
 
 from vidu_async.testing import answers
-from vidu_async.testing.intercept import SERVE, Drop, Intercept, Reply, Serve
+from vidu_async.testing.intercept import SERVE, Drop, Reply, Serve
 from vidu_async.testing.links import LinkRefused
-from vidu_async.testing.refusals import Refusal
+from vidu_async.testing.refusals import Refusal, refuse_unless
 from vidu_async.testing.service import Asked, Route, Service
 
 _MOST_BYTES = 20 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.1
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - said by whoever listens there
+"""Where this machine finds what listens on every address: no client may be sent to those."""
+_WITHOUT_BODY = {204, 304}
 
 # aiohttp's own pattern leaves out braces.
 _ID = "{id:[^/]+}"
@@ -41,8 +44,6 @@ class Server:
     """Held while the service is asked: its account may be looked at from another thread."""
     clock: Callable[[], float]
     """Unix seconds."""
-    intercept: Callable[[], Intercept | None]
-    """Looked up for every request, since a test may set another one at any time."""
     requests: Counter[str]
     _creations: set[str] = field(factory=set, init=False)
     """Method and path of each way to create."""
@@ -56,7 +57,13 @@ class Server:
             self._creations |= {f"{route.method} {route.path}"} if route.creates else set()
         # HEAD comes here too, to be refused: a link is signed for one method.
         app.router.add_get(f"/results/{_ID}/{{name}}", self._result)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            # What is compressed is refused, which the server must not do in words of its own.
+            auto_decompress=False,
+        )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
@@ -64,6 +71,7 @@ class Server:
             await self.stop()
             raise
         name, number, *_ = self._runner.addresses[0]
+        name = _LOOPBACK.get(name, name)
         return f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
 
     async def stop(self) -> None:
@@ -83,6 +91,7 @@ class Server:
     async def _answered(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
         verdict = await self._verdict(request)
         if isinstance(verdict, Refusal):
+            await asyncio.sleep(verdict.delay)
             return self._refused(verdict)
         response: web.StreamResponse = web.Response()
         if verdict.after:
@@ -96,12 +105,14 @@ class Server:
         return await _cut(request, response) if verdict.cut else response
 
     async def _verdict(self, request: web.Request) -> Serve | Reply | Drop | Refusal:
-        """Ask the test first, then draw a lot."""
-        intercept = self.intercept()
-        if intercept is not None:
-            verdict = await intercept(request.method, request.path, request.headers, await request.read())
-            if verdict is not None:
-                return verdict
+        """Draw a lot, and ask the test, whose word goes before it."""
+        drawn = self._lot(request)
+        intercept = self.service.intercept
+        if intercept is None:
+            return drawn
+        return await intercept(request.method, request.path, request.headers, await request.read()) or drawn
+
+    def _lot(self, request: web.Request) -> Serve | Drop | Refusal:
         faults = self.service.faults
         is_creation = f"{request.method} {_route(request)}" in self._creations
         return self.service.chance.outcome(faults) if is_creation or faults.on == "everything" else SERVE
@@ -153,6 +164,8 @@ def _route(request: web.Request) -> str:
 
 
 async def _asked(request: web.Request) -> Asked:
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    refuse_unless(encoding == "identity", "BadRequest", f"Content-Encoding {encoding} is not read here")
     return Asked(
         task_id=request.match_info.get("id", ""),
         query={name: request.query.getall(name) for name in request.query},
@@ -173,8 +186,15 @@ def _hung_up(request: web.Request, response: web.StreamResponse) -> web.StreamRe
 
 
 async def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Send the headers of a response, its length among them, half of its body, and no more."""
+    """Send the headers of a response, its length among them, half of its body, and no more.
+
+    Where there is no body, half of its first line.
+    """
     content = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b""
+    if not content or request.method == hdrs.METH_HEAD or response.status in _WITHOUT_BODY:
+        if request.transport is not None:
+            request.transport.write(b"HTTP/1.1 ")
+        return _hung_up(request, response)
     cut = web.StreamResponse(status=response.status, headers=response.headers)
     cut.content_length = len(content)
     await cut.prepare(request)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from attrs import define, field, frozen
+from attrs.validators import optional
 
 from vidu_async.testing import answers, checks, timestamps
 from vidu_async.testing.account import Account, StoredSubject, Task
 from vidu_async.testing.dialects import Dialect
 from vidu_async.testing.faults import Chance, Faults
+from vidu_async.testing.intercept import Intercept
 from vidu_async.testing.links import Links
 from vidu_async.testing.refusals import Refusal, RelayRefusal, refuse_unless
 from vidu_async.testing.rules import ENDPOINTS, check_stored_subject
@@ -83,10 +85,12 @@ class Service:
     ways: Ways
     door: Door
     chance: Chance
-    faults: Faults
-    fails: Callable[[Mapping[str, Any]], str | None]
-    lists: bool = True
-    cancels: bool = True
+    faults: Faults = field(validator=checks.a(Faults, "a Faults"))
+    fails: Callable[[Mapping[str, Any]], str | None] = field(validator=checks.function)
+    intercept: Intercept | None = field(validator=optional(checks.function))
+    """What sees each request before; a test may set another one at any time."""
+    lists: bool = field(default=True, validator=checks.a(bool, "True or False"))
+    cancels: bool = field(default=True, validator=checks.a(bool, "True or False"))
     list_lag: float = field(default=0.0, validator=checks.seconds)
     query_lag: float = field(default=0.0, validator=checks.seconds)
 
@@ -117,18 +121,24 @@ class Service:
     def _creator(self, endpoint: str) -> Handler:
         def create(asked: Asked, now: float) -> dict[str, Any]:
             self.door.admit(self.account, now)
-            task = self.account.submit(self.ways.read_order(endpoint, asked.json()), now)
-            # The lot is drawn in any case: what one task is told to do changes nothing for the next.
-            drawn = self.chance.err_code(self.faults)
-            task.doom = self.fails(task.request) or drawn
+            task = self.account.submit(self.ways.read_order(endpoint, asked.json()), now, self._doom)
             return self.dialect.created(answers.created(task, self.links), task)
 
         return create
+
+    def _doom(self, request: Mapping[str, Any]) -> str:
+        """Return the err_code a task will fail with, "" for none."""
+        # The lot is drawn in any case: what one task is told to do changes nothing for the next.
+        drawn = self.chance.err_code(self.faults)
+        told = self.fails(request)
+        checks.require(told is None or isinstance(told, str), "what fails returns", "an err_code or None", told)
+        return told or drawn
 
     def query(self, asked: Asked, now: float) -> dict[str, Any]:
         """Answer GET tasks/{id}/creations."""
         name = self.ways.query_name
         task = self.account.find(asked.first(name) if name else asked.task_id, now)
+        now = self.account.now
         refuse_unless(task.created_at + self.query_lag <= now, "TaskNotFound", f"task {task.id} not found")
         return self.dialect.queried(answers.queried(task, self.links, now), task)
 
@@ -149,6 +159,7 @@ class Service:
     def list_tasks(self, asked: Asked, now: float) -> dict[str, Any]:
         """Answer GET tasks: the newest first."""
         self.account.advance(now)
+        now = self.account.now
         chosen = _choice(asked, now)
         known = [task for task in self.account.tasks.values() if task.created_at + self.list_lag <= now]
         found = [task for task in reversed(known) if chosen(task)]

@@ -15,7 +15,7 @@ from random import Random
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from vidu_async.client import ViduClient
 from vidu_async.polling import Polling
@@ -47,11 +47,28 @@ def _nobody(_task: Task) -> None:
     return None
 
 
+@frozen(kw_only=True)
+class _Own:
+    """The settings that no part of the service takes and checks."""
+
+    time_scale: float = field(validator=checks.above_zero)
+    api_key: str = field(repr=False, validator=checks.a(str, "text"))
+    host: str = field(validator=checks.a(str, "text"))
+    port: int = field(validator=checks.whole(0, 65_535))
+    dialect: str = field()
+
+    @dialect.validator
+    def _is_known(self, _: object, name: str) -> None:
+        checks.known("dialect", name, DIALECTS)
+
+
 class Simulator:
     """A faithful Vidu over real HTTP, as an async context manager.
 
     Credits, tasks and ids live as long as the object: leaving it and entering it again is an outage and a
-    restart (give a `port` to be found at the same place again).
+    restart (give a `port` to be found at the same place again). Its clock never goes back, whichever loop it runs on.
+
+    Raises ValueError for a setting that cannot work, with its name and value.
 
     The service:
 
@@ -63,39 +80,46 @@ class Simulator:
     - `lists=False`, `cancels=False`: those paths answer 404, as at a gateway that lacks them.
     - `list_lag`, `query_lag`: seconds until a new task is in the list, and until it can be queried; a query answers
       404 `TaskNotFound` before, as from a replica that lags.
-    - `link_life`: whole seconds until result links expire, 0 for links expired when signed. None (the default) is as
-      documented: a day, an hour for covers. Every query signs anew.
+    - `link_life`: whole seconds until result links expire, 0 for links expired when signed, at most a day. None (the
+      default) is as documented: a day; covers never live longer than an hour. Every query signs anew.
     - `throttle`: how many creations are let in; see `Throttle`.
-    - `host` and `port` to listen on; port 0 takes a free one.
+    - `host` and `port` to listen on; port 0 takes a free one. Where `host` means every address, as "0.0.0.0" and "::"
+      do, `url` and all links name the loopback.
 
     The gateway it is:
 
     - `dialect` is how bodies and errors are dressed: "vidu", or another name from the table in `dialects`.
     - `ways`: the gateway to imitate in its API root, its base URL's path, key header, static headers, path of queries,
       models and their aliases, key of subjects, and in which endpoints it lacks. `gateway` is then that one, here.
-    - `new_id` is called for the id of each task, which is a number of 18 digits without it.
+      Its paths must need no quoting, and hold one `{id}`, in the path of a query or as the whole of a parameter.
+    - `new_id` is called for the id of each task, which is a number of 18 digits without it. It must return text other
+      than "", "." and "..", each only once.
 
     What goes wrong:
 
     - `faults`: failing tasks, refusals, dropped and cut connections by their shares; see `Faults`. They may be
       replaced at any time.
-    - `fails` is called with the body of each accepted creation. The task will fail with the err_code it
-      returns, "CreationPolicyViolation" for example; None leaves it to `faults`.
+    - `fails` is called with the body of each creation that is about to be accepted. The task will fail with the
+      err_code it returns, "CreationPolicyViolation" for example; None leaves it to `faults`.
     - `intercept` is an async callable that sees method, path (without query), headers and body of every
       request, and says what becomes of it: None to let the service answer, a `Reply` to answer in its place, a
       `Refusal`, `DROP` to close the connection without an answer, `DROP_AFTER` to do so once the service has acted,
-      `CUT` to send half of the answer, or `Serve(delay=...)`. It may be set at any time, and goes before `faults`.
+      `CUT` to send half of the answer, or `Serve(delay=...)`. It may be set at any time, and goes before `faults`; the
+      lot is drawn all the same, so that the next request meets what it would have met.
+
+    Where `new_id`, `fails` or `intercept` raises or returns what it must not, the request is answered with 500, nothing
+    is booked, and the traceback is in the log of `aiohttp.server`.
 
     For the test:
 
     - `seed` makes durations, chosen seeds and `faults` repeatable; ids differ in every run all the same.
     - `on_change` is called with each task when it is created and whenever its state has changed. Nothing moves by
-      itself: the service catches up when it is asked, and so does this object when it is looked at.
+      itself: the service catches up when it is asked, and so does this object when it is looked at. What it raises is
+      in the log of `vidu_async.testing`, and changes no answer.
 
     A `callback_url` is accepted and echoed where the service does so, but nothing is ever sent to it.
     """
 
-    intercept: Intercept | None
     requests: Counter[str]
     """How many requests came, by method and route: `requests["GET /ent/v2/tasks/{id}/creations"]`."""
 
@@ -123,15 +147,8 @@ class Simulator:
         link_life: int | None = None,
         on_change: Callable[[Task], None] = _nobody,
     ) -> None:
-        if time_scale <= 0 or concurrency < 1:
-            msg = "time_scale must be above 0 and concurrency at least 1"
-            raise ValueError(msg)
-        checks.known("dialect", dialect, DIALECTS)
-        self.intercept = intercept
+        self._own = _Own(time_scale=time_scale, api_key=api_key, host=host, port=port, dialect=dialect)
         self.requests = Counter()
-        self.api_key = api_key
-        self._time_scale = time_scale
-        self._host, self._port = host, port
         self._clock: Callable[[], float] = time.time
         self._server: Server | None = None
         # Reentrant: `fails` is called with it held, and may want to look at the tasks.
@@ -153,7 +170,8 @@ class Simulator:
             door=Door(throttle),
             chance=Chance(seed),
             faults=faults,
-            fails=fails or _never,
+            fails=_never if fails is None else fails,
+            intercept=intercept,
             lists=lists,
             cancels=cancels,
             list_lag=list_lag,
@@ -170,18 +188,18 @@ class Simulator:
             raise RuntimeError(msg)
         # The loop's time, so that under a virtual clock whole hours of queueing pass at once.
         loop = asyncio.get_running_loop()
-        origin = time.time() - loop.time()
+        # Never earlier than before: under a virtual clock it may have run ahead of the world.
+        origin = max(time.time(), self._account.now) - loop.time()
         self._clock = lambda: origin + loop.time()
         self._server = Server(
             service=self._service,
             api_key=self.api_key,
             lock=self._lock,
             clock=self._clock,
-            intercept=lambda: self.intercept,
             requests=self.requests,
         )
         try:
-            base_url = await self._server.start(self._host, self._port)
+            base_url = await self._server.start(self._own.host, self._own.port)
         except BaseException:
             self._server = None
             raise
@@ -195,6 +213,11 @@ class Simulator:
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
+
+    @property
+    def api_key(self) -> str:
+        """The one key that is accepted."""
+        return self._own.api_key
 
     @property
     def url(self) -> str:
@@ -218,9 +241,18 @@ class Simulator:
     def faults(self, faults: Faults) -> None:
         self._service.faults = faults
 
+    @property
+    def intercept(self) -> Intercept | None:
+        """What sees each request before the service; assign another, or None."""
+        return self._service.intercept
+
+    @intercept.setter
+    def intercept(self, intercept: Intercept | None) -> None:
+        self._service.intercept = intercept
+
     def client(self, **options: Any) -> ViduClient:  # noqa: ANN401 - handed on as they are
         """Return a client of this service that polls at its pace. `options` go to `ViduClient` and win."""
-        shortest, longest = (max(_QUICKEST, pause * self._time_scale) for pause in (_SHORTEST_POLL, _LONGEST_POLL))
+        shortest, longest = (max(_QUICKEST, pause * self._own.time_scale) for pause in (_SHORTEST_POLL, _LONGEST_POLL))
         polling = Polling(min_interval=shortest, max_interval=longest)
         return ViduClient(**{"api_key": self.api_key, "gateway": self.gateway, "polling": polling, **options})
 

@@ -5,24 +5,35 @@ The simulator reads them from the same `Gateway` value with which a client write
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from vidu_async.protocol.gateway import Gateway
+from vidu_async.testing import checks
 from vidu_async.testing.refusals import refuse_unless
 from vidu_async.testing.rules import Order, read_order
 
 _NOWHERE: Final = Gateway(base_url="http://127.0.0.1")
+_PLAIN_PATH: Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]*)+")
+"""What every client sends as it is written: nothing to be quoted, no dots to be walked along."""
 
 
 @frozen
 class Ways:
     """What `imitated` does; without it, what both Vidu and most gateways do."""
 
-    imitated: Gateway | None = None
+    imitated: Gateway | None = field(default=None, alias="ways")
+
+    def __attrs_post_init__(self) -> None:
+        if self.imitated is None:
+            return
+        is_gateway = isinstance(self.imitated, Gateway)
+        checks.require(is_gateway, "ways", "a Gateway (the name of a dialect goes to dialect)", self.imitated)
+        checks.require(self._is_servable, "ways", "a gateway of plain paths with one {id}", self.imitated)
 
     @property
     def _gateway(self) -> Gateway:
@@ -40,6 +51,14 @@ class Ways:
     def query_path(self) -> str:
         """The path at which a task is asked about, "{id}" in it unless `query_name` is one."""
         return self.path(self._gateway.query_path)
+
+    @property
+    def _is_servable(self) -> bool:
+        """Whether each path can be a route, and a query's id be read."""
+        query_path = self.query_path.replace("{id}", "1")
+        is_plain = all(_PLAIN_PATH.fullmatch(path) for path in (query_path, self.path("tasks")))
+        has_place = "{id}" in self.query_path or self.query_name
+        return is_plain and bool(has_place) and self._gateway.query_path.count("{id}") == 1
 
     @property
     def query_name(self) -> str:
