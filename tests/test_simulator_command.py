@@ -63,12 +63,15 @@ def complaint(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--time-scale", "0"], "time_scale must be above 0 and concurrency at least 1"),
+        (["--time-scale", "0"], "time_scale must be a finite number above 0, not 0.0"),
+        (["--port", "70000"], "port must be a whole number from 0 to 65535, not 70000"),
         (["--dialect", "deepl"], "dialect 'deepl' is unknown: did you mean 'deepwl'?"),
         (["--failure", "AuditFailed"], "argument --failure: must look like AuditFailed=0.1, not 'AuditFailed'"),
         (["--failure", "AuditFaild=1"], "err_code 'AuditFaild' is unknown: did you mean 'AuditFailed'?"),
+        (["--failure", "AuditFailed=1", "--failure", "AuditFailed=0"], "--failure AuditFailed is given 2 times"),
+        (["--refusal", "502=.1", "--refusal", "502=.2"], "--refusal 502 is given 2 times"),
         (["--cuts", "2"], "cuts must be a share from 0 to 1, not 2.0"),
-        (["--rate", "0"], "rate must be above 0, not 0.0"),
+        (["--rate", "0"], "rate must be a finite number above 0, not 0.0"),
     ],
 )
 def test_the_command_says_what_is_wrong_with_its_arguments(arguments: list[str], message: str) -> None:

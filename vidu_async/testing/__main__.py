@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 from vidu_async.testing.account import Task
 from vidu_async.testing.dialects import DIALECTS
 from vidu_async.testing.faults import Faults
 from vidu_async.testing.simulator import Simulator
 from vidu_async.testing.throttle import Throttle
+
+T = TypeVar("T")
 
 _KEY = "sk-simulator"
 _LOOK_AGAIN = 0.2
@@ -62,11 +66,20 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
     add("--retry-after", type=float, metavar="SECONDS", help="the Retry-After of each 429")
 
 
+def _table(option: str, shares: Sequence[tuple[T, float]]) -> dict[T, float]:
+    """Return the shares by name, each of which may be given once."""
+    for name, times in Counter(name for name, _ in shares).items():
+        if times > 1:
+            raise ValueError(f"{option} {name} is given {times} times")
+    return dict(shares)
+
+
 def _faults(options: argparse.Namespace) -> Faults:
+    # A number is an HTTP status.
+    refusals = [(int(name) if name.isdecimal() else name, share) for name, share in options.refusal]
     return Faults(
-        failures=dict(options.failure),
-        # A number is an HTTP status.
-        refusals={int(name) if name.isdecimal() else name: share for name, share in options.refusal},
+        failures=_table("--failure", options.failure),
+        refusals=_table("--refusal", refusals),
         drops_before=options.drops_before,
         drops_after=options.drops_after,
         cuts=options.cuts,
