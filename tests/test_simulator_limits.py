@@ -54,6 +54,11 @@ def test_never_more_are_let_in_than_the_rate_and_one_seconds_worth(rate: float, 
     assert let_in <= max(rate, 1) + rate * (moments[-1] - moments[0]) + 0.01
 
 
+def test_permits_are_not_lost_where_time_seems_to_go_back() -> None:
+    """The account's time stands still instead."""
+    assert knock(Door(Throttle(rate=2)), [TODAY + 10, TODAY, TODAY]) == [True, True, False]
+
+
 def test_creations_above_the_rate_are_refused_until_time_has_passed() -> None:
     """A second's worth may come at once, then one at each interval; a refusal uses nothing up."""
 
