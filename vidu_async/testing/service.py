@@ -6,6 +6,7 @@ Plain functions of account and time; whoever calls them sees to it that one runs
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -94,6 +95,11 @@ class Service:
     list_lag: float = field(default=0.0, validator=checks.seconds)
     query_lag: float = field(default=0.0, validator=checks.seconds)
 
+    def __attrs_post_init__(self) -> None:
+        for place, times in Counter(f"{route.method} {route.path}" for route in self.routes()).items():
+            if times > 1:
+                raise ValueError(f"ways must not put two things at {place}")
+
     def routes(self) -> Iterable[Route]:
         """Yield each endpoint there is."""
         path = self.ways.path
@@ -138,7 +144,6 @@ class Service:
         """Answer GET tasks/{id}/creations."""
         name = self.ways.query_name
         task = self.account.find(asked.first(name) if name else asked.task_id, now)
-        now = self.account.now
         refuse_unless(task.created_at + self.query_lag <= now, "TaskNotFound", f"task {task.id} not found")
         return self.dialect.queried(answers.queried(task, self.links, now), task)
 
@@ -159,7 +164,6 @@ class Service:
     def list_tasks(self, asked: Asked, now: float) -> dict[str, Any]:
         """Answer GET tasks: the newest first."""
         self.account.advance(now)
-        now = self.account.now
         chosen = _choice(asked, now)
         known = [task for task in self.account.tasks.values() if task.created_at + self.list_lag <= now]
         found = [task for task in reversed(known) if chosen(task)]

@@ -33,7 +33,12 @@ class Ways:
             return
         is_gateway = isinstance(self.imitated, Gateway)
         checks.require(is_gateway, "ways", "a Gateway (the name of a dialect goes to dialect)", self.imitated)
-        checks.require(self._is_servable, "ways", "a gateway of plain paths with one {id}", self.imitated)
+        for path in (self.path("tasks"), self.query_path.replace("{id}", "1")):
+            checks.require(_PLAIN_PATH.fullmatch(path), "each path of ways", "one that needs no quoting", path)
+        has_place = "{id}" in self.query_path or self.query_name
+        template = self.imitated.query_path
+        fits = has_place and template.count("{id}") == 1
+        checks.require(fits, "query_path of ways", "a path with one {id}, or with it as a whole parameter", template)
 
     @property
     def _gateway(self) -> Gateway:
@@ -51,14 +56,6 @@ class Ways:
     def query_path(self) -> str:
         """The path at which a task is asked about, "{id}" in it unless `query_name` is one."""
         return self.path(self._gateway.query_path)
-
-    @property
-    def _is_servable(self) -> bool:
-        """Whether each path can be a route, and a query's id be read."""
-        query_path = self.query_path.replace("{id}", "1")
-        is_plain = all(_PLAIN_PATH.fullmatch(path) for path in (query_path, self.path("tasks")))
-        has_place = "{id}" in self.query_path or self.query_name
-        return is_plain and bool(has_place) and self._gateway.query_path.count("{id}") == 1
 
     @property
     def query_name(self) -> str:
