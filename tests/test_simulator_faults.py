@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -361,42 +360,6 @@ def test_lots_are_drawn_as_often_as_their_shares_say() -> None:
     drawn = Counter(chance.outcome(faults) for _ in range(10_000))
     expected: dict[Serve | Drop | Refusal, float] = {DROP: 0.1, DROP_AFTER: 0.2, CUT: 0.3, SERVE: 0.4}
     assert {verdict: drawn[verdict] / 10_000 for verdict in expected} == pytest.approx(expected, abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"failures": {"AuditFaild": 0.1}}, "err_code 'AuditFaild' is unknown: did you mean 'AuditFailed'?"),
-        ({"refusals": {"QuotaExceded": 0.1}}, "reason 'QuotaExceded' is unknown: did you mean 'QuotaExceeded'?"),
-        ({"refusals": {200: 0.1}}, "a key of refusals must be a reason or an int status from 400 to 599, not 200"),
-        ({"refusals": {600: 0.1}}, "a key of refusals must be a reason or an int status from 400 to 599, not 600"),
-        ({"refusals": {404.0: 1}}, "a key of refusals must be a reason or an int status from 400 to 599, not 404.0"),
-        ({"refusals": {"502": 0.1}}, "a key of refusals must be a reason or an int status from 400 to 599, not '502'"),
-        ({"failures": None}, "failures must be a mapping of shares, not None"),
-        ({"failures": {"AuditFailed": "0.1"}}, "AuditFailed must be a share from 0 to 1, not '0.1'"),
-        ({"slow": "1"}, "slow must be a number of seconds from 0 on, not '1'"),
-        ({"on": "creation"}, "on 'creation' is unknown: did you mean 'creations'?"),
-        ({"cuts": 1.5}, "cuts must be a share from 0 to 1, not 1.5"),
-        ({"drops_after": float("nan")}, "drops_after must be a share from 0 to 1, not nan"),
-        (
-            {"refusals": {502: 0.6}, "drops_before": 0.6},
-            "the shares of 502, drops_before, .* not add up to more than 1",
-        ),
-        ({"failures": {"AuditFailed": 0.6, "NotFound": 0.6}}, "AuditFailed, NotFound must not add up to more than 1"),
-        ({"slow": -1}, "slow must be a number of seconds from 0 on, not -1"),
-        ({"slow": float("inf")}, "slow must be a number of seconds from 0 on, not inf"),
-    ],
-)
-def test_faults_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
-    """With the value, and the name that was meant."""
-    with pytest.raises(ValueError, match=message):
-        Faults(**options)
-
-
-def test_shares_may_add_up_to_one_in_spite_of_rounding() -> None:
-    """One, three and six tenths, multiplied out, are a little more than one."""
-    shares = Faults(failures={"AuditFailed": 0.1, "NotFound": 3 * 0.1, "Unknown": 6 * 0.1}).failures
-    assert math.fsum(shares.values()) > 1
 
 
 # With the client of this package
