@@ -56,7 +56,7 @@ def _origin(base_url: str) -> tuple[str | None, int]:
 
 
 def _rooted(value: str) -> str:
-    if not isinstance(value, str) or _SPACE.search(value) or not {":", "?", "#"}.isdisjoint(value):
+    if not isinstance(value, str) or _SPACE.search(value) or "?" in value or "#" in value or "://" in value:
         raise ConfigError(f"api_root must be a path such as /ent/v2, or empty, not {value!r}")
     path = value.strip("/")
     return f"/{path}" if path else ""
