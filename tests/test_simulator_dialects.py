@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from asking import FOX, TEXT, Caller, calling
 
 from vidu_async import APIError, TaskFailedError, TextToVideo
+from vidu_async.testing import Faults, Simulator, run_virtual
 from vidu_async.testing.dialects import DIALECTS
 
 UNKNOWN = "tasks/911045603801182208/creations"
@@ -272,3 +275,22 @@ async def test_the_client_takes_a_refusal_for_one_in_every_dialect(dialect: str)
         with pytest.raises(APIError) as refused:
             await vidu.submit(LAKE)
     assert (refused.value.paid, caller.vidu.accepted) == ("no", [])
+
+
+async def a_night(dialect: str) -> Counter[str]:
+    """Run a batch on a bad night, and return how many rows ended how."""
+    faults = Faults(failures={"AuditFailed": 0.3}, refusals={"TooManyRequests": 0.1, 502: 0.05}, drops_after=0.05)
+    async with Simulator(seed=3, dialect=dialect, faults=faults, concurrency=20) as sim, sim.client() as vidu:
+        runs = (vidu.run(TextToVideo(model="viduq3-turbo", prompt=f"fox {row}")) for row in range(30))
+        ends = await asyncio.gather(*runs, return_exceptions=True)
+        assert len(sim.accepted) <= 30
+        return Counter(type(end).__name__ for end in ends)
+
+
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name not in {"vidu", "bare"}])
+def test_a_bad_night_goes_the_same_in_every_dialect(dialect: str) -> None:
+    """As many rows end well, fail and are in doubt, and none is paid twice."""
+    night = run_virtual(a_night(dialect))
+
+    assert night == run_virtual(a_night("vidu"))
+    assert set(night) == {"Task", "TaskFailedError", "SubmissionUnknownError"}
