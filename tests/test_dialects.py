@@ -129,6 +129,7 @@ SUCCESSES: dict[str, Any] = {
     "flat": {"id": "48", "status": "completed", "video_url": LINK, "status_update_time": 1774494622},
     "openai": {"id": "t", "object": "video", "status": "completed", "progress": 100, "metadata": {"url": LINK}},
     "wrapped": _wrapped(VIDU),
+    "wrapped as text": _wrapped(json.dumps(VIDU)),
     "wrapped without a state": _wrapped({"creations": VIDU["creations"]}),
     "wrapped in capitals": _wrapped({}, result_url=LINK),
     "wrapped, the link as the reason of a failure": _wrapped(None, fail_reason=LINK),

@@ -678,3 +678,25 @@ def test_an_error_in_a_success_is_told_from_a_task(body: dict[str, Any], is_task
     else:
         with pytest.raises(APIError):
             read_task(answer)
+
+
+async def test_a_success_without_files_is_shown_but_ends_no_wait() -> None:
+    """What the creation said stays known, and a look returns what it saw."""
+    empty = {"state": "success", "credits": 8, "creations": []}
+    full = {**empty, "creations": [{"id": "1", "url": "https://a.example/fox.mp4"}]}
+    looks = [empty, full]
+
+    async def early(method: str, *_: object) -> Reply:
+        if method == "POST":
+            return Reply(200, {"task_id": "911", "state": "success", "model": "viduq2-turbo", "credits": 30})
+        return Reply(200, looks.pop(0) if len(looks) > 1 else looks[0])
+
+    async with Simulator(intercept=early) as sim, sim.client() as vidu:
+        handle = await vidu.submit(REQUEST)
+        assert handle.task is not None
+        assert (handle.task.credits, handle.state) == (30, TaskState.SUCCESS)
+        seen = await handle.refresh()
+        assert (seen.state, seen.credits, seen.has_result) == (TaskState.SUCCESS, 8, False)
+        task = await handle
+        assert (task.model, task.credits, task.has_result) == ("viduq2-turbo", 8, True)
+        assert [event.has_result async for event in handle.events()] == [True]

@@ -173,6 +173,17 @@ def test_other_words_for_broken_content_rules_are_known_by_what_they_share(word:
     assert type(refused(500, {"error": {"code": word}})) is ServerError
 
 
+def test_the_message_is_the_servers_own_and_the_text_says_more() -> None:
+    """What was asked, or sent, is in the text of the error alone."""
+    missing = error_from(Answer(404, b'{"message": "task not found"}', asked="GET https://a.example/tasks/1"))
+    field = error_from(Answer(400, json.dumps(kratos("FieldInvalid", "resolution")).encode()), {"resolution": "540p"})
+
+    assert missing.message == "task not found"
+    assert "at GET https://a.example/tasks/1" in str(missing)
+    assert field.message == "resolution"
+    assert "resolution='540p'" in str(field)
+
+
 # Whose key
 
 

@@ -517,7 +517,7 @@ def test_a_page_names_the_next_one() -> None:
     assert [(found.id, found.state, found.credits) for found in page.tasks] == [("7", TaskState.SUCCESS, 4)]
 
 
-@pytest.mark.parametrize("value", [{"tasks": []}, {"tasks": None}, {"next_page_token": ""}])
+@pytest.mark.parametrize("value", [{}, {"tasks": []}, {"tasks": None}, {"next_page_token": ""}])
 def test_a_page_without_tasks_is_empty_and_the_last(value: object) -> None:
     """Rather than a failure."""
     page = read_page(ok(value))
@@ -526,7 +526,7 @@ def test_a_page_without_tasks_is_empty_and_the_last(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{}, {"tasks": {}}, {"tasks": "x"}, {"unexpected": True}, {"data": {}}, {"data": {"total": 0}}]
+    "value", [{"tasks": {}}, {"tasks": "x"}, {"unexpected": True}, {"data": {}}, {"data": {"total": 0}}]
 )
 def test_an_answer_that_lists_nothing_is_no_empty_page(value: object) -> None:
     """That a task is not there may be read as leave to pay again."""

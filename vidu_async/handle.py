@@ -123,12 +123,12 @@ class TaskHandle:
     @property
     def task(self) -> Task | None:
         """The latest answer, None before the first. No I/O."""
-        return self._watch.task
+        return self._watch.early or self._watch.task
 
     @property
     def state(self) -> TaskState:
         """The latest known state, UNKNOWN as long as `task` is None. No I/O."""
-        return self._watch.task.state if self._watch.task else TaskState.UNKNOWN
+        return self.task.state if self.task else TaskState.UNKNOWN
 
     @property
     def token(self) -> str:
@@ -192,7 +192,7 @@ class TaskHandle:
         """Look once, now, and return the task."""
         task = await self._client.fetch_task(self.task_id)
         self._observe(task)
-        return self._watch.task or task
+        return self.task or task
 
     def _observe(self, task: Task) -> None:
         """Take in an answer about this task from elsewhere: its creation, a list."""

@@ -84,6 +84,8 @@ class Watch:
     vouched: float | None = field(default=None, init=False)
     """When something last proved that the task exists."""
     empty_looks: int = field(default=0, init=False)
+    early: Task | None = field(default=None, init=False)
+    """A success whose files have not come yet: it ends no wait, and what it says is kept."""
     is_scheduled: bool = field(default=False, init=False)
 
     @property
@@ -107,7 +109,7 @@ class Watch:
             return False
         if self.is_over and (self.task is None or task.state is not self.task.state):
             return False  # terminal is sticky; a later answer of the same end may still bring fresh links
-        self.task = task.over(self.task)
+        self.task, self.early = task.over(self.early or self.task), None
         is_news = task.off_peak is True and not self.off_peak
         self.off_peak = self.off_peak or is_news
         if all((seen.state, seen.state_text) != (task.state, task.state_text) for seen in self.history):
@@ -195,6 +197,7 @@ class Watcher:
         is_empty = task.state is TaskState.SUCCESS and not task.has_result
         if is_empty and not was_over and watch.empty_looks < _EMPTY_LOOKS:
             watch.empty_looks += 1  # the files may come a moment later
+            watch.early = task.over(watch.early or watch.task)
             return
         if task.unread and (watch.task is None or watch.task.unread != task.unread):
             _log.warning("task %s answers %s as nothing of its kind: see task.raw", task.id, ", ".join(task.unread))

@@ -13,7 +13,7 @@ from attrs import frozen
 from vidu_async.protocol import words
 from vidu_async.protocol.models import CANCELLED, TaskState
 from vidu_async.protocol.refusals import dig
-from vidu_async.protocol.values import quoted_json, squeezed, text, whole
+from vidu_async.protocol.values import json_of, quoted_json, squeezed, text, whole
 
 
 @frozen
@@ -62,6 +62,8 @@ def listed(value: object, name: str) -> tuple[list[dict[str, Any]], str] | None:
     An absent list is not an empty one: "not there" may be read as "pay again".
     """
     token = ""
+    if value == {}:  # as a server leaves out what is empty
+        return [], token
     for _ in range(words.DEPTH):
         if isinstance(value, list):
             return [item for item in value if isinstance(item, dict)], token
@@ -79,9 +81,14 @@ def opened(value: object) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     while isinstance(value, dict) and value and len(rows) < words.DEPTH:
         rows.append(squeezed(value))
-        inner = (rows[-1].get(name) for name in words.ENVELOPES)
+        inner = (_unquoted(rows[-1].get(name)) for name in words.ENVELOPES)
         value = next((item for item in inner if isinstance(item, dict) and item), None)
     return rows
+
+
+def _unquoted(value: object) -> object:
+    """Return the object that a text is, as where an envelope holds it as text."""
+    return json_of(value) if isinstance(value, str) and value.startswith("{") else value
 
 
 def _translated(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -180,6 +180,7 @@ class APIError(ViduError):
         trace_id: str = "",
         readable: bool = True,
         advice: str = "",
+        shown: str = "",
     ) -> None:
         self.status = status
         self.reason = reason
@@ -190,7 +191,7 @@ class APIError(ViduError):
         self.statuses: tuple[int, ...] = (status,)
         """Every status that speaks in the answer: its own, and those that its body repeats."""
         self.advice = advice or type(self).advice
-        said = ": ".join(part for part in (f"{status} {reason}".strip(), message) if part)
+        said = ": ".join(part for part in (f"{status} {reason}".strip(), shown or message) if part)
         super().__init__(f"{said} (trace {trace_id})" if trace_id and trace_id not in message else said)
 
 

@@ -248,7 +248,7 @@ def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIErro
         kind = kind if kind is InsufficientCreditsError else ServerError
     if kind is RateLimitError:
         details["retry_after"] = answer.retry_after
-    error = kind(_message(answer, said, sent or {}), **details)
+    error = kind(said.message, shown=_shown(answer, said, sent or {}), **details)
     error.is_upstream = said.is_upstream
     error.statuses = repeated if answer.is_ok and repeated else (answer.status, *repeated)
     is_certain = known is not None and known.is_certain and not said.is_upstream and answer.status in _CERTAIN
@@ -267,7 +267,8 @@ def _kind(status: int, said: Said) -> type[APIError]:
     return said.known.kind
 
 
-def _message(answer: Answer, said: Said, sent: Mapping[str, Any]) -> str:
+def _shown(answer: Answer, said: Said, sent: Mapping[str, Any]) -> str:
+    """Return the message with what helps to understand it: what was answered, sent, or asked."""
     message = said.message
     if not message and not said.reason:
         message = f"({answer.looks_like})"
