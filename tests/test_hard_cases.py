@@ -700,3 +700,11 @@ async def test_a_success_without_files_is_shown_but_ends_no_wait() -> None:
         task = await handle
         assert (task.model, task.credits, task.has_result) == ("viduq2-turbo", 8, True)
         assert [event.has_result async for event in handle.events()] == [True]
+
+
+async def test_a_header_that_is_no_text_costs_no_task() -> None:
+    """The answer's body is what counts."""
+    body = json.dumps({"task_id": "911", "state": "created"}).encode()
+    head = b"HTTP/1.1 200 OK\r\nX-Odd: \xff\xfe\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    async with faulty.FaultyServer(creates=[faulty.raw(head % len(body) + body)]) as server, client(server) as vidu:
+        assert (await vidu.submit(REQUEST)).task_id == "911"

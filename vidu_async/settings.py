@@ -54,6 +54,10 @@ class ApiKey:
         """Return an answer without the key, which a server may repeat in the text of a refusal."""
         return self.__forms.sub(b"***", content) if self.__forms else content
 
+    def hidden_in_text(self, value: str) -> str:
+        """Return the value of a header without the key. It may hold bytes that are no text, which aiohttp escapes."""
+        return self.hidden_in(value.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
     def __repr__(self) -> str:
         return "ApiKey(***)"
 

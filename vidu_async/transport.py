@@ -110,10 +110,7 @@ class Transport:
                 ) as response:
                     cap = limit if response.ok else ERROR_LIMIT + len(body or b"")  # some repeat what they refuse
                     content = self._key.hidden_in(await _read(response, cap, whole=response.ok))
-                    named = {
-                        name: self._key.hidden_in(value.encode()).decode()
-                        for name, value in _named(response.headers).items()
-                    }
+                    named = {name: self._key.hidden_in_text(value) for name, value in _named(response.headers).items()}
                     return Answer(response.status, content, named, f"{call.method} {call.url}")
         except ViduError:
             raise
