@@ -116,6 +116,7 @@ def test_a_word_in_a_refusal_that_is_no_refusal_makes_it_unknown(status: int, bo
         (200, {"code": 429, "message": "queued", "data": ASKED}),
         (503, {"code": 503, "reason": "SystemThrottling", "data": ASKED}),
         (429, {"code": 429, "message": "queued", "task": ASKED}),
+        (302, {"task_id": ASKED, "state": "created"}),
         (429, {"code": 429, "message": "queued", "data": {"taskIds": [ASKED]}}),
     ],
 )
@@ -126,6 +127,22 @@ def test_a_refusal_that_names_a_task_is_unknown_and_keeps_its_id(status: int, bo
     assert type(error) is SubmissionUnknownError
     assert not is_throttle(error)
     assert ASKED in error.evidence
+
+
+@pytest.mark.parametrize("task_id", ["7", "task", "a/b c", 7])
+@pytest.mark.parametrize("dress", [lambda one: {"task_id": one}, lambda one: {"data": {"id": one}}])
+def test_a_named_task_counts_whatever_its_id_looks_like(task_id: Any, dress: Any) -> None:
+    """Gateways make ids of their own."""
+    error = created(429, {"code": 429, "message": "queued", **dress(task_id)})
+
+    assert type(error) is SubmissionUnknownError
+    assert str(task_id) in error.evidence
+
+
+@pytest.mark.parametrize("task_id", [None, "", "null", 0, "0", "none"])
+def test_what_is_no_id_names_no_task(task_id: Any) -> None:
+    """A throttle stays one."""
+    assert is_throttle(created(429, {"code": 429, "message": "slow down", "task_id": task_id}))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def judge(call: Call[T], answer: Answer, key: str) -> T:
     error = error_from(answer, call.body)
     if is_throttle(error) or _is_refusal(error, answer):
         raise _noted(error, "no", key)
-    if 300 <= answer.status < 400:  # noqa: PLR2004 - the range is the definition
+    if 300 <= answer.status < 400 and not error.tasks:  # noqa: PLR2004 - the range is the definition
         target = answer.headers.get("location", "nowhere").partition("?")[0]
         said = f"{call.url} redirects to {target}, which is not followed: nothing was created"
         raise _noted(ProtocolError(said), "no", key)

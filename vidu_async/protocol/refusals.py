@@ -63,7 +63,7 @@ _LONGEST = 1000
 """Characters kept of a message."""
 _WORD = 120
 """Characters kept of a reason or an id."""
-_FINE = frozenset({"", "0", "ok", "success", "succeed", "succeeded", "error", "none", "null"})
+_FINE = words.NOTHING | {"error"}
 """Words that are no reason."""
 _REASON_NAMES = ("reason", "errcodeext", "errcode", "errorcode", "failcode", "code")
 _TROUBLE = re.compile(r"time.?d?.?out|internal|unavailable|bad.?gateway", re.IGNORECASE)
@@ -197,15 +197,23 @@ _OWN_CODES = frozenset({"errcode", "errorcode", "failcode"})
 
 def _tasks_in(row: dict[str, Any]) -> list[str]:
     """Return what may be ids of tasks: by their names, beside what only tasks have, or as all that a box holds."""
-    found = [row.get(name) for name in words.TASK_IDS]
-    found += row["taskids"] if isinstance(row.get("taskids"), list) else []
-    found += [] if _MADE.isdisjoint(row) else [row.get("id")]
+    named = [row.get(name) for name in words.TASK_IDS]
+    named += row["taskids"] if isinstance(row.get("taskids"), list) else []
+    named += [] if _MADE.isdisjoint(row) else [row.get("id")]
+    alone: list[object] = []
     for name in _RESULTS:
         held = row.get(name)
         for item in held if isinstance(held, list) else [held]:
-            found.append(squeezed(item).get("id") if isinstance(item, dict) else item)
-    texts = ((text(item) or "").strip() for item in found)
-    return [one for one in texts if one.lower() not in words.NO_IDS and words.BARE_ID.fullmatch(one)]
+            if isinstance(item, dict):
+                named.append(squeezed(item).get("id"))
+            else:
+                alone.append(item)
+    ids = [one for one in map(_id, named) if one and one.lower() not in words.NO_IDS]
+    return ids + [one for one in map(_id, alone) if words.BARE_ID.fullmatch(one)]
+
+
+def _id(value: object) -> str:
+    return (text(value) or "").strip()[:_WORD]
 
 
 def _dig_text(said_so: str, said: Said, depth: int) -> None:
