@@ -1,48 +1,64 @@
 """What was meant, sent, accepted and finished: the memory that keeps a submission from being paid twice or forgotten.
 
-This one lasts as long as the client. A crash loses it, and with it the ids of paid tasks: keep `handle.token` of what
-must survive.
+A `Row` is one submission. Its states follow the arrows of `EDGES` and no others:
+
+    PREPARED -> COMMITTED -> ACCEPTED -> SUCCESS | FAILED | CANCELLED
+       ^            |-> REFUSED                        nothing was created
+       |            |-> PREPARED                       429, or provably never seen whole: sent again
+       |            '-> UNKNOWN -> HELD                nobody can say; found later, both become ACCEPTED
+       '-- REFUSED, GIVEN_UP, and UNKNOWN or HELD with the user's consent (`possible_duplicate`)
+
+COMMITTED is written before the last byte of a request is handed over, so whatever is found COMMITTED after a crash may
+be paid, and what is PREPARED is not. `MemoryJournal` lasts as long as its client; `Journal` is a file.
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
+import time
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 
 from vidu_async.protocol.errors import IdempotencyConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from vidu_async.protocol.models import Task
+    from collections.abc import Callable, Iterable
 
 
 class RowState(StrEnum):
     """Where a submission is."""
 
-    SENDING = "sending"
+    PREPARED = "prepared"
+    COMMITTED = "committed"
     ACCEPTED = "accepted"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
     UNKNOWN = "unknown"
-    FINISHED = "finished"
+    HELD = "held"
+    GIVEN_UP = "given up"
 
 
-@define
-class Row:
-    """One submission. `digest` is "" where nobody named it, since then nobody can name it again."""
-
-    key: str
-    digest: str
-    state: RowState = RowState.SENDING
-    task_id: str = ""
-    evidence: str = ""
-    off_peak: bool = False
-    """Whether the request said so; not every gateway's answers do."""
-    task: Task | None = None
-    """What the creation was answered, until the task ends."""
+_S = RowState
+ENDED = frozenset({_S.SUCCESS, _S.FAILED, _S.CANCELLED})
+UNRESOLVED = frozenset({_S.UNKNOWN, _S.HELD})
+UNSENT = frozenset({_S.PREPARED, _S.REFUSED, _S.GIVEN_UP})
+"""States in which a key may be used again, also for another request."""
+EDGES: dict[RowState, frozenset[RowState]] = {
+    # An answer may come before the whole request has left.
+    _S.PREPARED: frozenset({_S.PREPARED, _S.COMMITTED, _S.ACCEPTED, _S.REFUSED}),
+    _S.COMMITTED: frozenset({_S.PREPARED, _S.ACCEPTED, _S.REFUSED, _S.UNKNOWN}),
+    _S.ACCEPTED: ENDED,
+    _S.REFUSED: frozenset({_S.PREPARED}),
+    _S.UNKNOWN: frozenset({_S.PREPARED, _S.ACCEPTED, _S.HELD, _S.GIVEN_UP}),
+    _S.HELD: frozenset({_S.PREPARED, _S.ACCEPTED, _S.GIVEN_UP}),
+    _S.GIVEN_UP: frozenset({_S.PREPARED, _S.ACCEPTED}),
+    **dict.fromkeys(ENDED, frozenset[RowState]()),
+}
 
 
 def new_key() -> str:
@@ -50,53 +66,198 @@ def new_key() -> str:
     return base64.b32encode(secrets.token_bytes(16)).decode("ascii").rstrip("=").lower()
 
 
+@define(eq=False, kw_only=True)
+class Row:
+    """One submission. Times are Unix seconds. Neither prompt nor picture nor API key is in it."""
+
+    key: str
+    """Its name: the caller's, or random."""
+    is_named: bool = False
+    """Whether the caller named it, and may ask for it by that name again."""
+    token: str = field(factory=new_key)
+    """What goes on the wire to prove later which task it became; never derived from the key."""
+    site: str = ""
+    """The gateway's URL."""
+    endpoint: str = ""
+    digest: str = ""
+    """Hash of the request, the content of local files included."""
+    proof: str = ""
+    """Hash of the payload, where the caller gave one; else the payload is made of `token`."""
+    model: str = ""
+    duration: float | None = None
+    prompt: str = ""
+    """Hash of the prompt: a lost task that looks alike is shown to the user."""
+    off_peak: bool = False
+    """Whether the request said so; not every gateway's answers do."""
+    key_print: str = ""
+    """The beginning of the API key's hash: which account it was."""
+
+    state: RowState = RowState.PREPARED
+    attempt: int = 0
+    owner: str = ""
+    """The process that has it in hand."""
+    prepared_at: float | None = None
+    committed_at: float | None = None
+    answered_at: float | None = None
+    status: int | None = None
+    reason: str = ""
+    trace_id: str = ""
+    evidence: str = ""
+    """What came instead of an answer."""
+    task_id: str = ""
+    credits: int | None = None
+    likely: str = ""
+    """Ids of tasks that look like it and prove nothing, separated by spaces."""
+    possible_duplicate: bool = False
+    """Whether it was sent again although it may have been paid, by the user's consent."""
+
+    def renewed(self, wanted: Row) -> None:
+        """Take up a key again whose submission came to nothing. The token stays the same."""
+        for name in ("site", "endpoint", "digest", "proof", "model", "duration", "prompt", "off_peak", "key_print"):
+            setattr(self, name, getattr(wanted, name))
+        self.possible_duplicate |= self.state is RowState.GIVEN_UP
+        self.state, self.evidence, self.reason, self.status, self.trace_id = RowState.PREPARED, "", "", None, ""
+
+
+def conflict(found: Row, wanted: Row) -> IdempotencyConflictError | None:
+    """Return the error of a key that already names another request, or the same at another gateway."""
+    where = f" at {found.site}" if found.site != wanted.site else ""
+    if not where and found.digest == wanted.digest:
+        return None
+    error = IdempotencyConflictError(f"key {wanted.key!r} already names another request{where}")
+    error.key = wanted.key
+    return error
+
+
+class Ledger(Protocol):
+    """What a client asks of its journal. All but `commit` and `settled` is remembered at once, and durable by `settled`."""
+
+    async def open(self) -> None:
+        """Make ready, or raise `JournalError`: without a journal nothing is spent."""
+
+    async def prepare(self, wanted: Row, *, retry_failed: bool = False) -> tuple[Row, bool]:
+        """Claim a key. Return its row, and whether it is to be sent: not if the key already names a submission.
+
+        Raises:
+            IdempotencyConflictError: the key names another request.
+            JournalError: it cannot be written.
+
+        """
+
+    async def commit(self, row: Row) -> None:
+        """Make it durable that a request is about to leave whole, or raise `JournalError`."""
+
+    def note(self, row: Row, state: RowState, **facts: Any) -> None:  # noqa: ANN401 - fields of Row
+        """Move a row along an edge, with what else is known now."""
+
+    def finished(self, task_id: str, state: RowState, credits: int | None) -> None:  # noqa: A002 - Vidu's word
+        """Note that a task ended; tasks of others are none of the journal's."""
+
+    def drop(self, row: Row) -> None:
+        """Note that a prepared submission is not sent after all."""
+
+    async def settled(self) -> None:
+        """Wait until all that was noted is durable, or raise `JournalError`."""
+
+    def find(self, key: str) -> Row | None:
+        """Return the row of a key, as it stands now."""
+
+    def unfinished(self, site: str) -> list[Row]:
+        """Return what was accepted and is not known to have ended, oldest first."""
+
+    def unresolved(self, site: str) -> list[Row]:
+        """Return what nobody can say whether it was paid, oldest first."""
+
+    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of those tasks that the journal knows."""
+
+    def is_unique_proof(self, row: Row) -> bool:
+        """Whether no other row has this row's own payload."""
+
+    async def aclose(self) -> None:
+        """Finish what is being written, and let go of the file."""
+
+
+def move(row: Row, state: RowState, facts: dict[str, Any]) -> None:
+    """Change a row in memory; a move outside the diagram is a fault of ours."""
+    if state not in EDGES[row.state]:
+        raise AssertionError(f"submission {row.key} cannot go from {row.state} to {state}")
+    row.state = state
+    for name, value in facts.items():
+        setattr(row, name, value)
+
+
 @define(eq=False)
 class MemoryJournal:
-    """Rows by key, for the life of a client."""
+    """Rows for the life of a client. A crash loses them, and with them the knowledge of paid tasks."""
 
+    _clock: Callable[[], float] = time.time
     _rows: dict[str, Row] = field(factory=dict, init=False)
     _by_task: dict[str, Row] = field(factory=dict, init=False)
 
-    def find(self, key: str, digest: str) -> Row | None:
-        """Return the row of a key.
+    async def open(self) -> None:
+        """Nothing to make ready."""
 
-        Raises:
-            IdempotencyConflictError: the key names a submission with another request.
+    async def prepare(self, wanted: Row, *, retry_failed: bool = False) -> tuple[Row, bool]:
+        """Claim a key, as `Ledger.prepare`."""
+        found = self._rows.get(wanted.key)
+        if found is None or (retry_failed and found.state in {RowState.FAILED, RowState.CANCELLED}):
+            found = self._rows[wanted.key] = wanted
+        elif found.state in UNSENT:
+            found.renewed(wanted)
+        else:
+            if error := conflict(found, wanted):
+                raise error
+            return found, False
+        found.prepared_at = self._clock()
+        return found, True
 
-        """
-        row = self._rows.get(key)
-        if row is not None and row.digest and row.digest != digest:
-            error = IdempotencyConflictError(f"key {key!r} already names another request")
-            error.key = key
-            raise error
-        return row
+    async def commit(self, row: Row) -> None:
+        """Note that a request is about to leave whole."""
+        self.note(row, RowState.COMMITTED, committed_at=self._clock(), attempt=row.attempt + 1)
 
-    def begin(self, key: str, digest: str, *, off_peak: bool = False) -> Row:
-        """Note what is about to be sent."""
-        row = self._rows[key] = Row(key, digest, off_peak=off_peak)
-        return row
+    def note(self, row: Row, state: RowState, **facts: Any) -> None:  # noqa: ANN401 - fields of Row
+        """Move a row along an edge."""
+        move(row, state, facts)
+        if state is RowState.ACCEPTED:
+            self._by_task[row.task_id] = row
+        elif state is RowState.REFUSED:
+            self.drop(row)
 
-    def accepted(self, row: Row, task: Task) -> None:
-        """Note the task that a submission became."""
-        row.state, row.task_id, row.task = RowState.ACCEPTED, task.id, task
-        self._by_task[task.id] = row
+    def finished(self, task_id: str, state: RowState, credits: int | None) -> None:  # noqa: A002 - Vidu's word
+        """Note that a task ended. Nobody can ask for an unnamed one any more."""
+        if row := self._by_task.pop(task_id, None):
+            move(row, state, {"credits": credits})
+            if not row.is_named:
+                del self._rows[row.key]
 
-    def unknown(self, row: Row, evidence: str) -> None:
-        """Note that a submission may have become a task."""
-        row.state, row.evidence = RowState.UNKNOWN, evidence
-
-    def forget(self, row: Row) -> None:
-        """Drop a submission that came to nothing, so that its key may be used again."""
+    def drop(self, row: Row) -> None:
+        """Forget a submission that came to nothing."""
         if self._rows.get(row.key) is row:
             del self._rows[row.key]
 
-    def finished(self, task_id: str) -> None:
-        """Note that a task ended; tasks of others are none of the journal's, and nobody can ask for an unnamed one."""
-        if row := self._by_task.pop(task_id, None):
-            row.state, row.task = RowState.FINISHED, None
-            if not row.digest:
-                del self._rows[row.key]
+    async def settled(self) -> None:
+        """Nothing to wait for."""
 
-    def unfinished(self) -> Iterator[Row]:
-        """Yield what was accepted and is not known to have ended."""
-        yield from self._by_task.values()
+    def find(self, key: str) -> Row | None:
+        """Return the row of a key."""
+        return self._rows.get(key)
+
+    def unfinished(self, site: str) -> list[Row]:  # noqa: ARG002 - it serves one client
+        """Return what was accepted and is not known to have ended."""
+        return list(self._by_task.values())
+
+    def unresolved(self, site: str) -> list[Row]:  # noqa: ARG002 - as above
+        """Return what nobody can say whether it was paid."""
+        return [row for row in self._rows.values() if row.state in UNRESOLVED]
+
+    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of those tasks that are under way."""
+        return {task_id: self._by_task[task_id].token for task_id in task_ids if task_id in self._by_task}
+
+    def is_unique_proof(self, row: Row) -> bool:
+        """Whether no other row has this row's own payload."""
+        return sum(other.proof == row.proof for other in self._rows.values()) == 1
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
