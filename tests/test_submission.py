@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import faulty
 import pytest
 import trustme
+from attrs import evolve
 
 from vidu_async import (
     APIError,
@@ -42,6 +44,8 @@ from vidu_async import (
 from vidu_async.testing import run_virtual
 
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
+QUIET = 0.2
+"""Seconds in place of ten minutes."""
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
@@ -54,7 +58,8 @@ async def server() -> AsyncIterator[faulty.FaultyServer]:
 
 def client(server: faulty.FaultyServer, **settings: Any) -> ViduClient:
     """Return a client of that server."""
-    return ViduClient("test-key", base_url=server.url, **settings)
+    timeouts = evolve(settings.pop("timeouts", Timeouts()), quiet=QUIET)
+    return ViduClient("test-key", base_url=server.url, timeouts=timeouts, **settings)
 
 
 async def test_a_creation_arrives_whole_and_authorised(server: faulty.FaultyServer) -> None:
@@ -67,7 +72,9 @@ async def test_a_creation_arrives_whole_and_authorised(server: faulty.FaultyServ
     assert asked.headers["content-type"] == "application/json"
     assert asked.headers["connection"] == "close"
     assert "transfer-encoding" not in asked.headers
-    assert json.loads(asked.body) == {"model": "viduq3-turbo", "prompt": "the fox runs"}
+    sent = json.loads(asked.body)
+    assert re.fullmatch("va1:[a-z2-7]{26}", sent.pop("payload"))
+    assert sent == {"model": "viduq3-turbo", "prompt": "the fox runs"}
     assert (handle.task_id, handle.state) == ("911045603801182208", TaskState.CREATED)
     assert handle.task is not None
     assert handle.task.credits == 80

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from vidu_async import download as downloads
 from vidu_async import media
+from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
-from vidu_async.journal import MemoryJournal, Row, new_key
+from vidu_async.journal import ENDED, SUBJECTS, UNRESOLVED, MemoryJournal, Row, RowState, new_key
+from vidu_async.journal_file import Journal
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.polling import Polling, PollingPolicy
 from vidu_async.protocol import calls
@@ -20,17 +22,16 @@ from vidu_async.protocol.errors import (
     APIError,
     CancelRefusedError,
     ConfigError,
-    ServerError,
     TaskTimeoutError,
-    UnsupportedError,
     ValidationError,
     ViduError,
 )
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import Request
+from vidu_async.reconcile import Reconciler, Unresolved, hashed
 from vidu_async.settings import ApiKey, Timeouts, check, check_proxy, fault_of, gateway_from
-from vidu_async.submission import Outbox, Submission
+from vidu_async.outbox import Order, Outbox
 from vidu_async.transport import Connections, Transport
 from vidu_async.watcher import Watcher
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from vidu_async.journal import Ledger
     from vidu_async.limiter import Permit
     from vidu_async.protocol.models import Creation, Credits, Task
     from vidu_async.protocol.requests import Subject
@@ -50,9 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-P = TypeVar("P", "Page", "calls.SubjectPage")
 
-_NO_TASK = frozenset({"TaskNotFound", "CreationNotFound", "task_not_exist"})
 _LIMITS, _POLLING, _TIMEOUTS = Limits(), Polling(), Timeouts()
 
 
@@ -69,6 +69,11 @@ class ViduClient:
         limits: how much at once; a `Limiter` is shared with other clients.
         polling: when to look at waiting tasks.
         timeouts: how long to be patient.
+        journal: a file's path, or a `Journal` that you close yourself: what was sent and accepted is on disk before you
+            know of it, survives a crash, and nothing is spent while it cannot be written. None keeps it in memory: a
+            crash loses the knowledge of paid tasks.
+        on_unknown: what becomes of a submission whose answer was lost and whose task is not found: "hold" reports it,
+            "resend" sends it again after `Timeouts.quiet`, at the risk of paying twice.
         strict: refuse what is otherwise warned of (`ViduWarning`) when it is submitted: a model or value that only some
             page has, or one without effect.
         session: your own aiohttp session for everything but creations and downloads, which always go over
@@ -90,6 +95,8 @@ class ViduClient:
         limits: Limits | Limiter = _LIMITS,
         polling: PollingPolicy = _POLLING,
         timeouts: Timeouts = _TIMEOUTS,
+        journal: str | os.PathLike[str] | Journal | None = None,
+        on_unknown: Literal["hold", "resend"] = "hold",
         strict: bool = False,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
@@ -104,22 +111,34 @@ class ViduClient:
         check("limits", limits, Limits | Limiter)
         check("polling", polling, PollingPolicy)
         check("timeouts", timeouts, Timeouts)
+        check("journal", journal, str | os.PathLike | Journal | None)
+        if on_unknown not in {"hold", "resend"}:
+            raise ConfigError(f'on_unknown= must be "hold" or "resend", not {on_unknown!r}')
         check("strict", strict, bool)
         check("ssl", ssl, ssl_module.SSLContext | bool | None)
         check_proxy(proxy)
         self._gateway = gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
-        self._journal = MemoryJournal()
-        self._watcher = Watcher(self.fetch_task, polling, self._journal.finished)
+        self._owns_journal = not isinstance(journal, Journal)
+        self._journal = _journal_of(journal)
+        self._watcher = Watcher(self.fetch_task, polling, self._finished)
         self._connections = Connections(
             lambda: Transport(
                 self._gateway, self._key, timeouts, given=session, proxy=proxy, ssl=True if ssl is None else ssl
             ),
             self._watcher.pause,
         )
-        self._outbox = Outbox(self._journal)
+        self._abilities = Abilities(self._gateway, self._bind)
+        self._reconciler = Reconciler(
+            self._journal,
+            self._gateway.url(""),
+            timeouts.quiet,
+            partial(self._abilities.has, "lists"),
+            lambda since, until: self._list_pages(created_from=since, created_to=until),
+            self.fetch_task,
+        )
+        self._outbox = Outbox(self._journal, self._limiter, self._reconciler, on_unknown == "resend")
         self._bound: Transport | None = None
-        self._lacking: set[str] = set()
         self._strict = strict
 
     @property
@@ -137,6 +156,7 @@ class ViduClient:
 
     async def __aenter__(self) -> Self:
         self._bind()
+        await self._journal.open()
         return self
 
     async def __aexit__(
@@ -146,26 +166,31 @@ class ViduClient:
 
     # Creating
 
-    async def submit(self, request: Request, *, key: str | None = None) -> TaskHandle:
+    async def submit(self, request: Request, *, key: str | None = None, retry_failed: bool = False) -> TaskHandle:
         """Submit a creation, once, and return the handle of its task.
 
-        The request is sent on a fresh connection, and again only if no connection came about or the server said 429.
-        Cancelling the caller withdraws it while it waits for its turn; once it is on its way it is completed, and
-        `unfinished()` has its handle.
+        The request is sent on a fresh connection, its last byte after the journal has taken note of it; again only if
+        the server provably never saw it whole, or said 429. If its answer is lost its task is looked for, where the
+        gateway lists tasks, 15 seconds long. Cancelling the caller withdraws it while it waits for its turn; once it is
+        on its way it is completed, and `unfinished()` has its handle.
 
         Args:
             request: what to create; it costs credits.
-            key: your name for this submission. While the client lives, the same key with the same request returns the
-                same task and sends nothing.
+            key: your name for this submission. The same key with the same request returns the same task and sends
+                nothing, as long as the journal lasts. After a refusal it may be used again, also for another request.
+            retry_failed: create anew what failed or was cancelled under this key.
 
         Raises:
-            ValidationError: a local file is missing or of a kind Vidu does not take, or `strict=True` and the request
-                is in doubt. Nothing is paid.
+            ValidationError: a local file is missing, has changed or is of a kind Vidu does not take, or `strict=True`
+                and the request is in doubt. Nothing is paid.
             IdempotencyConflictError: the key already names another request. Nothing is paid.
             LimiterFullError: too many submissions are waiting. Nothing is paid.
-            ConnectError: no connection after four tries (one, if it is a `TLSError`). Nothing is paid.
-            APIError, ProtocolError: the server refused or redirected. Nothing is paid.
-            SubmissionUnknownError: the answer was lost. It may be paid.
+            JournalError: the journal cannot be written. Nothing is paid.
+            ConnectError, TransportError, RequestTimeoutError: the server did not see it whole in four tries (one, if it
+                is a `TLSError`). Nothing is paid.
+            APIError, ProtocolError: the server refused or redirected. Nothing is paid. After `InsufficientCreditsError`,
+                401 and 403 nothing more is sent until `resume()`.
+            SubmissionUnknownError: the answer was lost, and no task was found. It may be paid.
             ConfigError: the client is closed, or in use by another running loop. Nothing is paid.
 
         """
@@ -176,24 +201,45 @@ class ViduClient:
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         meant = {"endpoint": request.endpoint, "fields": body}
         digest = "" if key is None else await _in_thread(media.has_files(body), media.digest, meant)
-        if key is not None and (row := self._journal.find(key, digest)):
-            sending = await self._outbox.join(row)
-            return self._handle_of(row) if sending is None else cast("TaskHandle", sending)
-        transport = self._bind_to_pay()  # again: the client may have been closed while files were read
-        row = self._journal.begin(new_key() if key is None else key, digest, off_peak=_is_off_peak(request))
-        submission = Submission(row.key, call, body, transport, self._limiter)
-        return await self._outbox.send(submission, row, partial(self._accept, row))
+        wanted = self._row(request.endpoint, body, key=key, digest=digest, off_peak=_is_off_peak(request))
+        order = Order(wanted, call, body, self._accept, self._handle_of, retry_failed)
+        # Bound again: the client may have been closed while files were read.
+        return await self._outbox.send(order, self._bind_to_pay())
 
-    def _accept(self, row: Row, task: Task, permit: Permit) -> TaskHandle:
+    def _row(self, endpoint: str, body: dict[str, Any], *, key: str | None, digest: str, off_peak: bool) -> Row:
+        """Describe a submission for the journal, without its content."""
+        duration = body.get("duration")
+        return Row(
+            key=new_key() if key is None else key,
+            is_named=key is not None,
+            site=self._gateway.url(""),
+            key_print=self._key.print,
+            endpoint=endpoint,
+            digest=digest,
+            proof=hashed(body.get("payload")),
+            prompt=hashed(body.get("prompt")),
+            model=str(body.get("model") or ""),
+            duration=duration if isinstance(duration, (int, float)) else None,
+            off_peak=off_peak,
+        )
+
+    def _accept(self, row: Row, task: Task, permit: Permit | None) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
-        self._journal.accepted(row, task)
+        if row.state is not RowState.ACCEPTED:  # else it was found, its answer being lost
+            self._journal.note(row, RowState.ACCEPTED, task_id=task.id, credits=task.credits)
         handle = self._handle(task.id, key=row.key, off_peak=row.off_peak)
         handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
-        if self._limiter.limits.in_flight is None:
-            permit.release()
-        else:
-            handle._at_end(permit.release)  # noqa: SLF001
+        if permit is not None:
+            if self._limiter.limits.in_flight is None:
+                permit.release()
+            else:
+                handle._at_end(permit.release)  # noqa: SLF001
         return handle
+
+    def _finished(self, task_id: str, task: Task) -> None:
+        """Have the journal note the end of a task."""
+        state = RowState.CANCELLED if task.is_cancelled else RowState(task.state.value)
+        self._journal.finished(task_id, state, task.credits)
 
     async def run(self, request: Request, *, key: str | None = None, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
@@ -206,19 +252,21 @@ class ViduClient:
         It is sent and fails like `submit`.
         """
         self._bind_to_pay()
-        self._require("subjects", "store subjects")
+        self._abilities.require("subjects")
         weigh(subject, self._gateway, strict=self._strict)
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
-        transport = self._bind_to_pay()  # again, as in `submit`
-        row = self._journal.begin(new_key(), "")
+        wanted = self._row(SUBJECTS, body, key=None, digest="", off_peak=False)
 
-        def accept(stored: Subject, permit: Permit) -> Subject:
-            self._journal.forget(row)  # no task to follow
-            permit.release()
+        def accept(row: Row, stored: Subject, permit: Permit | None) -> Subject:
+            self._journal.note(row, RowState.ACCEPTED, task_id=stored.server_id)
+            self._journal.finished(stored.server_id or "", RowState.SUCCESS, None)  # no task to follow
+            if permit is not None:
+                permit.release()
             return stored
 
-        return await self._outbox.send(Submission(row.key, call, body, transport, self._limiter), row, accept)
+        order = Order(wanted, call, body, accept, _nothing_to_recall)
+        return await self._outbox.send(order, self._bind_to_pay())
 
     # Following
 
@@ -233,8 +281,79 @@ class ViduClient:
         return self._handle(token.task_id, off_peak=token.off_peak)
 
     def unfinished(self) -> list[TaskHandle]:
-        """Return the handles of all tasks that this client created and does not know to have ended. No I/O."""
-        return [self._handle_of(row) for row in self._journal.unfinished()]
+        """Return the handles of all accepted tasks that the journal does not know to have ended, oldest first.
+
+        With a journal file also those of other clients and of processes that have ended. Nothing is asked of the server.
+        """
+        return [self._handle_of(row) for row in self._journal.unfinished(self._gateway.url(""))]
+
+    # Finding out
+
+    def unresolved(self) -> list[Unresolved]:
+        """Return the submissions that may be paid and whose tasks were not found, oldest first. Nothing is asked."""
+        return self._reconciler.shown()
+
+    async def reconcile(self) -> list[TaskHandle]:
+        """Look for the tasks of all that is unresolved, once, now; return the handles of those that were found.
+
+        The tasks created at the time are listed, and each is queried for the payload that it repeats: only that is
+        proof. Nothing is sent again. Where the gateway does not list tasks nothing can be found; see `resolve`.
+
+        Raises:
+            ViduError: the list or a query failed; what was found all the same is in `unfinished()`.
+
+        """
+        self._bind()
+        await self._journal.open()
+        return [self._handle_of(row) for row in await self._reconciler.reconcile()]
+
+    async def resolve(
+        self, key: str, *, task_id: str | None = None, resend: bool = False, give_up: bool = False
+    ) -> TaskHandle | None:
+        """Settle a submission that may be paid, in one of three ways.
+
+        Args:
+            key: its name (`error.key`, or `.key` of what `unresolved()` returns).
+            task_id: the task that it became, which you found; its handle is returned.
+            resend: send it again, at the risk of paying twice; the handle is returned. If this process does not know
+                the request any more it returns None, and submitting it under the same key sends it.
+            give_up: let it be; the key may be used again. Returns None.
+
+        Raises:
+            ConfigError: not exactly one way was chosen, nothing unresolved has this key, or the task is another
+                submission's.
+            ViduError: asking about the task failed, or sending, as in `submit`.
+
+        """
+        if [task_id is not None, resend, give_up].count(True) != 1:
+            raise ConfigError("resolve() takes one of task_id=, resend=True and give_up=True")
+        transport = self._bind()
+        await self._journal.open()
+        row = self._journal.find(key)
+        if row is None or row.state not in UNRESOLVED | {RowState.GIVEN_UP}:
+            state = "is not in the journal" if row is None else f"is {row.state.value}, not unresolved"
+            raise ConfigError(f"submission {key!r} {state}; client.unresolved() lists what is")
+        if resend:
+            return cast("TaskHandle | None", await self._outbox.send_again(row, transport))
+        if task_id is not None:
+            await self._adopt(row, task_id)
+        else:
+            self._journal.note(row, RowState.GIVEN_UP)
+        self._outbox.forget(key)
+        await self._journal.settled()
+        return self._handle_of(row) if task_id is not None else None
+
+    async def _adopt(self, row: Row, task_id: str) -> None:
+        """Take a task for a submission's, if nothing shows that it is another's."""
+        task = await self.fetch_task(task_id)
+        owner = self._journal.tokens_of([task_id]).get(task_id) or task.stamp
+        if owner not in {None, row.token}:
+            raise ConfigError(f"task {task_id} belongs to another submission than {row.key!r}")
+        self._journal.note(row, RowState.ACCEPTED, task_id=task_id, credits=task.credits)
+
+    def resume(self) -> None:
+        """Let submissions through again, after no credits, a 401 or a 403 had stopped them."""
+        self._outbox.breaker.reset()
 
     def as_completed(self, handles: Iterable[TaskHandle]) -> Completed:
         """Iterate over handles in the order in which their tasks end, good or bad: `async for handle in ...`.
@@ -282,10 +401,7 @@ class ViduClient:
 
     def _handle_of(self, row: Row) -> TaskHandle:
         """Return the handle of a task made here, with what is known of it."""
-        handle = self._handle(row.task_id, key=row.key, off_peak=row.off_peak)
-        if handle.task is None and row.task is not None:
-            handle._watch.learn(row.task)  # noqa: SLF001 - the client's and its handles' own
-        return handle
+        return self._handle(row.task_id, key=row.key, off_peak=row.off_peak)
 
     # Asking
 
@@ -322,9 +438,12 @@ class ViduClient:
             "created_to": created_to,
             "page_size": page_size,
         }
-        async for page in self._pages("lists", "list tasks", partial(calls.list_tasks, self._gateway, **filters)):
+        async for page in self._list_pages(**filters):
             for task in page.tasks:
                 yield task
+
+    def _list_pages(self, **filters: Any) -> AsyncIterator[Page]:  # noqa: ANN401 - those of `tasks`
+        return self._abilities.pages("lists", partial(calls.list_tasks, self._gateway, **filters))
 
     async def cancel(self, task_id: str) -> None:
         """Cancel a task that still waits to be run. Its credits are returned.
@@ -336,7 +455,7 @@ class ViduClient:
         """
         failure: ViduError
         try:
-            return await self._supported("cancels", calls.cancel(self._gateway, task_id), "cancel tasks")
+            return await self._abilities.ask("cancels", calls.cancel(self._gateway, task_id))
         except APIError as error:
             if error.status != 400:  # noqa: PLR2004 - Bad Request is how the documentation refuses
                 raise
@@ -347,47 +466,14 @@ class ViduClient:
 
     async def credits(self) -> Credits:
         """Ask what the account has left."""
-        return await self._supported("credits", calls.account(self._gateway), "tell credits")
+        return await self._abilities.ask("credits", calls.account(self._gateway))
 
     async def subjects(self, *, ownership: str = "private") -> AsyncIterator[Subject]:
         """Iterate over the stored subjects, your own (`private`) or everybody's (`system`)."""
         ask = partial(calls.list_subjects, self._gateway, ownership=ownership)
-        async for page in self._pages("subjects", "store subjects", ask):
+        async for page in self._abilities.pages("subjects", ask):
             for subject in page.subjects:
                 yield subject
-
-    async def _pages(self, ability: str, what: str, ask: Callable[..., calls.Call[P]]) -> AsyncIterator[P]:
-        """Ask for page after page; `ask` takes the token of the next."""
-        token, seen = "", {""}
-        while True:
-            page = await self._supported(ability, ask(token=token), what)
-            yield page
-            token = page.next_token
-            if token in seen:  # the last page has none, and a server that repeats one would never end
-                return
-            seen.add(token)
-
-    async def _supported(self, ability: str, call: calls.Call[T], what: str) -> T:
-        """Ask what not every gateway can answer. Only a plain 404, 405 or 501 shows that there is no such endpoint."""
-        self._require(ability, what)
-        try:
-            return await self._bind().fetch(call)
-        except APIError as error:
-            is_trouble = isinstance(error, ServerError) and error.status != 501  # noqa: PLR2004 - Not Implemented
-            if is_trouble or error.status not in {404, 405, 501} or error.reason in _NO_TASK:
-                raise
-            # Remembered, unless it may be about one task only, or is some portal's page.
-            if error.readable and (error.status != 404 or ability != "cancels"):  # noqa: PLR2004 - Not Found
-                self._lacking.add(ability)
-            status = error.status
-        raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: it answered {status}")
-
-    def _require(self, ability: str, what: str) -> None:
-        """Refuse what this gateway is known not to do."""
-        if getattr(self._gateway, ability) is False:
-            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: Gateway({ability}=False) says so")
-        if ability in self._lacking:
-            raise UnsupportedError(f"{self._gateway.base_url} cannot {what}: it said so when it was asked before")
 
     # Fetching results
 
@@ -451,18 +537,23 @@ class ViduClient:
         if transport is not self._bound:
             self._outbox.write_off()
             self._bound = transport
+            self._reconciler.begin()
         self._watcher.follow_loop()
         return transport
 
     async def aclose(self) -> None:
         """Close the client: requests on their way are given 30 seconds, those waiting are withdrawn.
 
-        Tasks go on; their handles' tokens name them to the next client.
+        Tasks go on, and the journal's file or their handles' tokens name them to the next client. What may be paid and
+        was not found is logged.
         """
         self._connections.refuse()
         await self._outbox.aclose()
+        await self._reconciler.aclose()
         await self._watcher.aclose()
         await self._connections.aclose()
+        if self._owns_journal:
+            await self._journal.aclose()
 
 
 def _check_submission(request: object, key: object) -> None:
@@ -472,6 +563,12 @@ def _check_submission(request: object, key: object) -> None:
         raise ValidationError(said, field="request", value=request)
     if key is not None and not (isinstance(key, str) and key):
         raise ValidationError(f"key must be text, not {key!r}", field="key", value=key)
+
+
+def _journal_of(journal: str | os.PathLike[str] | Journal | None) -> Ledger:
+    if journal is None:
+        return MemoryJournal()
+    return journal if isinstance(journal, Journal) else Journal(journal)
 
 
 def _is_off_peak(request: Request) -> bool:
@@ -495,6 +592,10 @@ def _outcome_or_error(completed: Completed, handle: TaskHandle) -> Task | ViduEr
         return completed.outcome(handle)
     except ViduError as error:
         return error
+
+
+def _nothing_to_recall(row: Row) -> NoReturn:
+    raise AssertionError(f"submission {row.key} has no name to be recalled by")
 
 
 async def _in_thread(is_slow: bool, call: Callable[..., R], *args: object) -> R:

@@ -61,6 +61,10 @@ EDGES: dict[RowState, frozenset[RowState]] = {
 }
 
 
+SUBJECTS = "subjects"
+"""The endpoint of stored subjects, which costs credits, too, but takes no payload."""
+
+
 def new_key() -> str:
     """Return 128 random bits as 26 lower-case letters and digits."""
     return base64.b32encode(secrets.token_bytes(16)).decode("ascii").rstrip("=").lower()
@@ -106,8 +110,6 @@ class Row:
     """What came instead of an answer."""
     task_id: str = ""
     credits: int | None = None
-    likely: str = ""
-    """Ids of tasks that look like it and prove nothing, separated by spaces."""
     possible_duplicate: bool = False
     """Whether it was sent again although it may have been paid, by the user's consent."""
 

@@ -76,6 +76,8 @@ class Limiter:
     _queue: OrderedDict[asyncio.Future[Permit], None] = field(factory=OrderedDict, init=False)
     _next_start: float = field(default=0.0, init=False)
     """The rate as one number: when the next submission may start."""
+    _opens: float = field(default=0.0, init=False)
+    """When the gate opens again that a server's 429 closed for all."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
@@ -111,13 +113,17 @@ class Limiter:
             self._hand_out()
             raise
 
+    def close_for(self, seconds: float) -> None:
+        """Hand out nothing for a while: the server asked everybody to come back later."""
+        self._opens = max(self._opens, self._follow_loop().time() + seconds)
+
     def _follow_loop(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             if self._loop is not None and self._loop.is_running():
                 raise ConfigError("a Limiter serves one event loop at a time; make one for each loop")
             # Whoever waited in the old loop is gone with it, and so is its clock.
-            self._loop, self._timer, self._next_start = loop, None, 0.0
+            self._loop, self._timer, self._next_start, self._opens = loop, None, 0.0, 0.0
             self._queue.clear()
         return loop
 
@@ -129,8 +135,9 @@ class Limiter:
         """Give permits to the head of the queue while there is place; called whenever anything changed."""
         while self._queue and self._has_place() and self._loop is not None and not self._loop.is_closed():
             now = self._loop.time()
-            if self.limits.rate is not None and self._next_start > now:
-                self._wake_at(self._next_start)
+            start = self._opens if self.limits.rate is None else max(self._opens, self._next_start)
+            if start > now:
+                self._wake_at(start)
                 return
             waiter, _ = self._queue.popitem(last=False)
             if not waiter.done():  # its submitter may have given up in this very moment

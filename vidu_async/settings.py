@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from typing import Any, NoReturn
@@ -31,6 +32,8 @@ class Timeouts:
     """No progress while sending."""
     submit: float = field(default=600.0, validator=_seconds)
     """Waiting through 429s before a submission fails with `RateLimitError`."""
+    quiet: float = field(default=600.0, validator=_seconds)
+    """Looking for a creation whose answer was lost: five looks, after 1/120, 1/40, 1/10, 3/10 and all of this time."""
 
 
 _LEAST_SECRET = 12
@@ -57,6 +60,11 @@ class ApiKey:
     def hidden_in_text(self, value: str) -> str:
         """Return the value of a header without the key. It may hold bytes that are no text, which aiohttp escapes."""
         return self.hidden_in(value.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+    @property
+    def print(self) -> str:
+        """The beginning of its hash, which tells accounts apart and gives nothing away."""
+        return hashlib.sha256(self.__text.encode()).hexdigest()[:8]
 
     def __repr__(self) -> str:
         return "ApiKey(***)"

@@ -3,7 +3,7 @@
 Three roads lead out, each with connections of its own:
 - `fetch`: questions that cost nothing, over a pool of kept connections (or the caller's own session).
 - `send`: the paid call, on a fresh connection each time. A kept one may be closed by the server just as the request
-  leaves, and then nobody can say whether it was read.
+  leaves, and then nobody can say whether it was read. How its bytes leave is `upload.py`.
 - `download`: links to results, without the API key: they are signed, and point anywhere.
 
 The API key is attached in one line, to requests for the gateway's own origin. aiohttp is imported on first use, and
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from vidu_async.flight import Flight, Phase
 from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.errors import (
     ConfigError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from vidu_async.protocol.calls import Call
     from vidu_async.protocol.gateway import Gateway
     from vidu_async.settings import ApiKey, Timeouts
+    from vidu_async.upload import Content
 
 T = TypeVar("T")
 
@@ -50,14 +52,6 @@ _ANSWER_BUDGET = 1.5
 """How many times `Timeouts.read` a whole answer may take: a byte now and then is no silence, and no answer either."""
 _PIECE = 64 * 1024
 _POOL = 100  # past a hundred connections every request gets dearer
-
-
-@define(eq=False)
-class Flight:
-    """What is known of one paid request on its way."""
-
-    left: bool = False
-    """Whether its first byte may have left this machine; before that, the server provably knows nothing of it."""
 
 
 @define(eq=False)
@@ -82,55 +76,71 @@ class Transport:
             ConnectError, TransportError, RequestTimeoutError, ProtocolError: no answer, or no answer of this API.
 
         """
-        return call.read(await self._exchange("pool", call, None, Flight(), ANSWER_LIMIT))
+        budget = asyncio.timeout(self.timeouts.read * _ANSWER_BUDGET + self.timeouts.connect)
+        return call.read(await self._exchange("pool", call, budget, {"json": call.body}))
 
-    async def send(self, call: Call[T], body: bytes, flight: Flight) -> Answer:
-        """Send a paid request once, on a connection of its own; `flight` tells afterwards how far it came."""
-        return await self._exchange("fresh", call, body, flight, ANSWER_LIMIT + len(body))
+    async def send(self, call: Call[T], body: Content, flight: Flight, commit: Callable[[], Awaitable[None]]) -> Answer:
+        """Send a paid request once, on a connection of its own; `flight` tells afterwards how far it came.
 
-    async def _exchange(self, road: str, call: Call[T], body: bytes | None, flight: Flight, limit: int) -> Answer:
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"} if call.body is not None else {}
-        if body is not None:
-            headers["Content-Length"] = str(len(body))
-        failure: ViduError | asyncio.CancelledError
-        budget = self.timeouts.read * _ANSWER_BUDGET
+        `commit` is awaited before the last byte leaves, and nothing more leaves if it raises.
+
+        Raises what `fetch` does, and what `body` and `commit` raise.
+        """
+        from vidu_async.upload import Upload  # noqa: PLC0415 - imports aiohttp
+
+        now = asyncio.get_running_loop().time
+        stall = asyncio.timeout(None)
+
+        async def commit_unhurried() -> None:
+            stall.reschedule(None)  # the journal has a deadline of its own
+            await commit()
+            stall.reschedule(now() + self.timeouts.read * _ANSWER_BUDGET)
+
+        upload = Upload(body, flight, commit_unhurried, lambda: stall.reschedule(now() + self.timeouts.write))
+        failure: ViduError
+        flight.phase = Phase.CONNECTING
         try:
-            async with asyncio.timeout(budget + self.timeouts.connect if body is None else None) as stall:
-                data: dict[str, Any] = {"json": call.body} if body is None else {"data": self._pieces(body, stall)}
-                async with self._session(road).request(
+            return await self._exchange("fresh", call, stall, {"data": upload, "trace_request_ctx": flight}, body.size)
+        except ViduError as error:
+            failure = flight.failure or error
+        finally:
+            flight.is_over = True
+        if flight.phase is Phase.CONNECTING and isinstance(failure, (TransportError, RequestTimeoutError)):
+            # Such as a proxy that closed in the middle of its greeting: by its type alone, anything may have happened.
+            failure = ConnectError(failure.said, phase="proxy" if self._proxy else "connect")
+        raise failure
+
+    async def _exchange(
+        self, road: str, call: Call[T], patience: asyncio.Timeout, sent: dict[str, Any], echo: int = 0
+    ) -> Answer:
+        """Ask and read the answer, which may repeat `echo` bytes of the question."""
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"} if call.body is not None else {}
+        failure: ViduError | asyncio.CancelledError
+        try:
+            async with (
+                patience,
+                self._session(road).request(
                     call.method,
                     call.url,
                     params=call.params or None,
                     headers={**self.gateway.headers, **headers, **self._key.header(self.gateway)},
                     allow_redirects=False,
                     raise_for_status=False,
-                    trace_request_ctx=flight,
                     **self._ways(road),
-                    **data,
-                ) as response:
-                    cap = limit if response.ok else ERROR_LIMIT + len(body or b"")  # some repeat what they refuse
-                    content = self._key.hidden_in(await _read(response, cap, whole=response.ok))
-                    named = {name: self._key.hidden_in_text(value) for name, value in _named(response.headers).items()}
-                    return Answer(response.status, content, named, f"{call.method} {call.url}")
+                    **sent,
+                ) as response,
+            ):
+                cap = echo + (ANSWER_LIMIT if response.ok else ERROR_LIMIT)
+                content = self._key.hidden_in(await _read(response, cap, whole=response.ok))
+                named = {name: self._key.hidden_in_text(value) for name, value in _named(response.headers).items()}
+                return Answer(response.status, content, named, f"{call.method} {call.url}")
         except ViduError:
             raise
         except asyncio.CancelledError as error:
             failure = asyncio.CancelledError(*error.args)  # anew: the old one's traceback leads through the headers
         except Exception as error:  # noqa: BLE001 - all of aiohttp's and the sockets' are sorted in one place
             failure = _failure(error, call.url)
-        is_settled = isinstance(failure, (ConnectError, ConfigError, asyncio.CancelledError))
-        if body is not None and not flight.left and not is_settled:
-            # Such as a proxy that closed in the middle of its greeting: by its type alone, anything may have happened.
-            failure = ConnectError(str(getattr(failure, "said", failure)), phase="proxy" if self._proxy else "connect")
         raise failure
-
-    async def _pieces(self, body: bytes, stall: asyncio.Timeout) -> AsyncIterator[bytes]:
-        """Hand over the body in pieces, so that a server that stops reading is noticed."""
-        now = asyncio.get_running_loop().time
-        for start in range(0, len(body), _PIECE):
-            stall.reschedule(now() + self.timeouts.write)
-            yield body[start : start + _PIECE]
-        stall.reschedule(now() + self.timeouts.read * _ANSWER_BUDGET)
 
     async def download(self, url: str, receive: Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]]) -> T:
         """Open a link to a result, without the API key, and hand its head and its bytes to `receive`."""
@@ -177,8 +187,13 @@ class Transport:
         fresh = road == "fresh"
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_note_departure)  # awaited before the first byte is handed over
+        connector = aiohttp.TCPConnector(limit=_POOL)
+        if fresh:
+            from vidu_async.upload import keep_unsent_low  # noqa: PLC0415 - imports aiohttp
+
+            connector = aiohttp.TCPConnector(force_close=True, limit=0, socket_factory=keep_unsent_low)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=fresh, limit=0 if fresh else _POOL),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "vidu_async"},
             trace_configs=[trace] if fresh else [],
@@ -271,7 +286,7 @@ def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:
 
 
 async def _note_departure(_: object, context: Any, __: object) -> None:  # noqa: ANN401 - aiohttp hands over ours
-    context.trace_request_ctx.left = True
+    context.trace_request_ctx.phase = Phase.UPLOADING
 
 
 def _named(headers: Mapping[str, str]) -> dict[str, str]:

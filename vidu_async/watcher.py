@@ -15,7 +15,7 @@ import asyncio
 import heapq
 import itertools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
 from attrs import define, field
@@ -144,7 +144,7 @@ class Watcher:
 
     _look: Callable[[str], Awaitable[Task]]
     _policy: PollingPolicy
-    _on_finished: Callable[[str], None]
+    _on_finished: Callable[[str, Task], None]
     _watches: WeakValueDictionary[str, Watch] = field(factory=WeakValueDictionary, init=False)
     _heap: list[tuple[float, int, Watch]] = field(factory=list, init=False)
     _order: itertools.count[int] = field(factory=itertools.count, init=False)
@@ -205,7 +205,7 @@ class Watcher:
         if is_news and task.state is TaskState.UNKNOWN and task.state_text:
             _log.warning("task %s is in a state unknown here, %r: waiting goes on", task.id, task.state_text)
         if watch.is_over and not was_over:
-            self._on_finished(watch.task_id)
+            self._on_finished(watch.task_id, cast("Task", watch.task))
         if is_news:
             watch.tell()
 

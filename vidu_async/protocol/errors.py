@@ -68,6 +68,9 @@ class ViduError(Exception):
     """The key of the submission concerned, if any."""
     task_id: str | None = None
     """The id of the task concerned, if any."""
+    phase: str | None = None
+    """How far a submission came: queued, connecting, uploading (its last byte was withheld) or committed. A
+    `ConnectError` names the step of connecting instead."""
     advice: str = ""
     """What to do next; ends the message. `said` is the message without it."""
 
@@ -263,16 +266,31 @@ class UnsupportedError(ViduError):
 class SubmissionUnknownError(ViduError):
     """A creation was sent and no usable answer came back: a task may exist and be paid.
 
-    It is never sent again by itself. `evidence` says what came instead of an answer.
+    It is not sent again without your consent. `evidence` says what came instead of an answer, `token` is what its
+    task repeats as payload, and `committed_at` when its last byte left, in Unix seconds.
     """
 
     paid = "maybe"
-    advice = "Look for the task in your account or with client.tasks() before you submit it again."
+    phase = "committed"
+    advice = (
+        "Do not submit it anew: client.reconcile() looks for its task, client.unresolved() shows what is still open, "
+        "and client.resolve(error.key, ...) settles it."
+    )
 
-    def __init__(self, message: str, *, key: str, evidence: str) -> None:
+    def __init__(  # noqa: PLR0913 - what is known of it
+        self,
+        message: str,
+        *,
+        key: str,
+        evidence: str,
+        token: str = "",
+        endpoint: str = "",
+        committed_at: float | None = None,
+        trace_id: str = "",
+    ) -> None:
         super().__init__(message)
-        self.key = key
-        self.evidence = evidence
+        self.key, self.token, self.endpoint = key, token, endpoint
+        self.evidence, self.committed_at, self.trace_id = evidence, committed_at, trace_id
 
 
 class IdempotencyConflictError(ViduError):

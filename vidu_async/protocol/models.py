@@ -113,6 +113,9 @@ class Task(_Shown):
     credits: int | None = None
     """The price in credits: as quoted at creation, as consumed once finished (0 if failed or cancelled)."""
     payload: str | None = field(default=None, repr=False)
+    """Your own pass-through text; the mark that the client puts there where you give none is `stamp`."""
+    stamp: str | None = field(default=None, repr=False)
+    """The random token by which the task's submission is proven."""
     err_code: str | None = None
     err_msg: str | None = None
     creations: tuple[Creation, ...] = ()

@@ -22,6 +22,7 @@ from vidu_async.protocol.dialects import Upright, identity_of, is_error, listed,
 from vidu_async.protocol.errors import APIError, ProtocolError
 from vidu_async.protocol.models import CANCELLED, Credits, Task, TaskState, VideoInfo
 from vidu_async.protocol.refusals import dig, error_from
+from vidu_async.protocol.stamps import token_in
 
 _read = Converter(detailed_validation=False)
 for _type, _hook in {
@@ -50,6 +51,8 @@ def _video(value: Any, _: object) -> VideoInfo | None:  # noqa: ANN401 - whateve
 def task_from(fields: dict[str, Any], body: bytes) -> Task:
     """Structure a task from its fields in Vidu's words; `body` is what `.raw` shows."""
     task = _read.structure({**fields, "body": body}, Task)
+    if token := token_in(task.payload):
+        task = evolve(task, payload=None, stamp=token)
     unread = tuple(name for name in _MEASURES if name in fields and getattr(task, name) is None)
     return evolve(task, unread=unread) if unread else task
 
@@ -143,6 +146,8 @@ class Page:
 
     tasks: tuple[Task, ...]
     next_token: str
+    date: str = ""
+    """When the server answered, by its own clock: the header as it came."""
 
 
 def read_rows(answer: Answer, name: str) -> tuple[list[dict[str, Any]], str]:
@@ -163,7 +168,8 @@ def read_page(answer: Answer) -> Page:
     """Read one page of the task list. A row without an id is left out: nothing can be asked about it."""
     rows, token = read_rows(answer, "tasks")
     tasks = ((upright(row, is_listed=True).task, row) for row in rows)
-    return Page(tuple(task_from(task, json.dumps(row).encode()) for task, row in tasks if task is not None), token)
+    listed_tasks = tuple(task_from(task, json.dumps(row).encode()) for task, row in tasks if task is not None)
+    return Page(listed_tasks, token, answer.headers.get("date", ""))
 
 
 def read_id(answer: Answer) -> str:

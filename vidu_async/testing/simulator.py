@@ -20,6 +20,7 @@ from attrs import evolve, field, frozen
 from vidu_async.client import ViduClient
 from vidu_async.polling import Polling
 from vidu_async.protocol.gateway import Gateway
+from vidu_async.settings import Timeouts
 from vidu_async.testing import checks
 from vidu_async.testing.account import Account, Entry, Pace, Task
 from vidu_async.testing.dialects import DIALECTS
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _QUICKEST = 0.001
 _SHORTEST_POLL = 0.005
 _LONGEST_POLL = 0.05
+_SHORTEST_QUIET = 0.1
 _FAULTS, _THROTTLE = Faults(), Throttle()
 
 
@@ -251,10 +253,15 @@ class Simulator:
         self._service.intercept = intercept
 
     def client(self, **options: Any) -> ViduClient:  # noqa: ANN401 - handed on as they are
-        """Return a client of this service that polls at its pace. `options` go to `ViduClient` and win."""
+        """Return a client of this service that polls, and looks for lost tasks, at its pace. `options` go to `ViduClient` and win."""
         shortest, longest = (max(_QUICKEST, pause * self._own.time_scale) for pause in (_SHORTEST_POLL, _LONGEST_POLL))
-        polling = Polling(min_interval=shortest, max_interval=longest)
-        return ViduClient(**{"api_key": self.api_key, "gateway": self.gateway, "polling": polling, **options})
+        settings = {
+            "api_key": self.api_key,
+            "gateway": self.gateway,
+            "polling": Polling(min_interval=shortest, max_interval=longest),
+            "timeouts": Timeouts(quiet=max(_SHORTEST_QUIET, self._own.time_scale)),
+        }
+        return ViduClient(**settings | options)
 
     @property
     def tasks(self) -> Mapping[str, Task]:

@@ -1,0 +1,341 @@
+"""Looking for creations whose answer was lost: which task did they become, if any?
+
+The list of tasks names candidates, and each candidate's own query repeats the payload of its creation. Only that is
+proof: a random token, or the caller's own payload where no other submission has the same. A task that merely looks
+alike is shown to the user and never adopted.
+
+What to look for and what proves it are decided by the pure functions at the top; `Reconciler` asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState
+from vidu_async.protocol.errors import NotFoundError, UnsupportedError, ViduError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+
+    from vidu_async.journal import Ledger
+    from vidu_async.protocol.models import Task
+    from vidu_async.protocol.wire import Page
+
+_log = logging.getLogger("vidu_async")
+
+LOOKS = (1 / 120, 1 / 40, 1 / 10, 3 / 10, 1.0)
+"""When to look after the last byte left, in shares of `Timeouts.quiet`: after 5, 15, 60, 180 and 600 seconds."""
+_FIRST = 2
+"""Looks that the caller of `submit` waits for."""
+_SKEW = 60.0
+"""Seconds by which the server's clock may differ; more, if its answers show more."""
+_LATE = 120.0
+"""Seconds after the last byte in which a task may have been created."""
+_HELD_FOR = 48 * 3600.0
+"""Seconds during which what was not found is looked for along with others."""
+_CANDIDATES = 1000
+"""Queries of one look."""
+_AT_ONCE = 8
+_EVER = datetime.max.replace(tzinfo=UTC)
+
+
+def hashed(text: object) -> str:
+    """Return the hash by which a text is known here that is not kept; "" for none."""
+    return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) and text else ""
+
+
+def windows(rows: Iterable[Row], skew: float) -> list[tuple[datetime, datetime, list[Row]]]:
+    """Return the times, by the server's clock, in which the rows' tasks were created; those that touch as one."""
+    found: list[tuple[float, float, list[Row]]] = []
+    for row in sorted(rows, key=_left_at):
+        since, until = _left_at(row) - skew, _left_at(row) + _LATE + skew
+        if found and since <= found[-1][1]:
+            earliest, _, group = found.pop()
+            since, group = earliest, [*group, row]
+        else:
+            group = [row]
+        found.append((since, until, group))
+    return [(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC), group) for since, until, group in found]
+
+
+def _left_at(row: Row) -> float:
+    return row.committed_at or 0.0
+
+
+def may_be(task: Task, row: Row) -> bool:
+    """Whether nothing that a list tells of a task speaks against it: a list tells neither payload nor all fields."""
+    is_model = not (task.model and row.model) or task.model == row.model
+    is_length = task.duration is None or row.duration is None or task.duration == row.duration
+    return is_model and is_length and task.stamp in {None, row.token}
+
+
+def candidates(listed: Iterable[Task], rows: Sequence[Row], known: dict[str, str]) -> list[Task]:
+    """Return the tasks worth a query of their own, the likeliest first; `known` has the journal's tokens by task."""
+    prompts, tokens = {row.prompt for row in rows if row.prompt}, {row.token for row in rows}
+    found = {
+        task.id: task
+        for task in listed
+        if known.get(task.id) in {None, *tokens} and any(may_be(task, row) for row in rows)
+    }
+    return sorted(found.values(), key=lambda task: (task.stamp is None, hashed(task.prompt) not in prompts))
+
+
+def proven(task: Task, rows: Iterable[Row], is_unique: Callable[[Row], bool]) -> Row | None:
+    """Return the row whose task this is, by the payload that it repeats."""
+    payload = hashed(task.payload)
+    for row in rows:
+        if task.stamp == row.token or (payload and row.proof == payload and is_unique(row)):
+            return row
+    return None
+
+
+@frozen
+class Unresolved:
+    """A submission that may be paid: its answer was lost, and its task not found so far.
+
+    `vidu.resolve(key, ...)` settles it by hand.
+    """
+
+    key: str
+    """Its name: yours, or random."""
+    token: str
+    """What its task repeats in `payload`, unless you gave one."""
+    endpoint: str
+    state: str
+    """`unknown` while it is looked for, `held` once it was not found."""
+    committed_at: datetime | None
+    """When its last byte left (UTC)."""
+    evidence: str
+    """What came instead of an answer."""
+    likely: tuple[str, ...] = ()
+    """Ids of tasks that look like it but prove nothing: this gateway does not repeat payloads."""
+    possible_duplicate: bool = False
+    """Whether it was sent again by your consent."""
+
+    @classmethod
+    def of(cls, row: Row, likely: tuple[str, ...]) -> Unresolved:
+        """Show a row."""
+        moment = None if row.committed_at is None else datetime.fromtimestamp(row.committed_at, UTC)
+        return cls(
+            row.key,
+            row.token,
+            row.endpoint,
+            row.state.value,
+            moment,
+            row.evidence,
+            likely,
+            row.possible_duplicate,
+        )
+
+
+@define(eq=False)
+class Reconciler:
+    """Looks for the lost creations of one site, one look at a time for all of them.
+
+    `list_pages` lists the tasks created in a time, `fetch` queries one, `can_list` tells whether there is a list at all.
+    """
+
+    _journal: Ledger
+    _site: str
+    _quiet: float
+    _can_list: Callable[[], bool]
+    _list_pages: Callable[[datetime, datetime], AsyncIterator[Page]]
+    _fetch: Callable[[str], Awaitable[Task]]
+    _clock: Callable[[], float] = time.time
+    _background: set[asyncio.Task[None]] = field(factory=set, init=False)
+    _due: set[str] = field(factory=set, init=False)
+    """Tokens of the rows that wait for the next look."""
+    _found: dict[str, Task] = field(factory=dict, init=False)
+    """By token: what was found for those that wait."""
+    _likely: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
+    """By token: ids of tasks that look alike."""
+    _strangers: set[str] = field(factory=set, init=False)
+    """Ids of tasks that are none of ours: a payload never changes."""
+    _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _skew: float = field(default=_SKEW, init=False)
+
+    async def search(self, row: Row, *, to_the_end: bool = False) -> Task | None:
+        """Look for a row's task as it gets older: twice, and then without the caller; or as long as there is hope."""
+        if task := await self._look_often(row, LOOKS if to_the_end else LOOKS[:_FIRST]):
+            return task
+        if to_the_end:
+            await asyncio.sleep(_left_at(row) + self._quiet - self._clock())
+        else:
+            self._go_on(row, LOOKS[_FIRST:])
+        return None
+
+    async def reconcile(self) -> list[Row]:
+        """Look once, now, for everything unresolved, and return what was found.
+
+        Raises:
+            ViduError: the list or a query failed; what was found before is adopted all the same.
+
+        """
+        rows = self._journal.unresolved(self._site)
+        try:
+            async with self._turn:
+                found = await self._look(rows) if rows and self._can_list() else []
+        except UnsupportedError as error:
+            _log.warning("%d submissions that may be paid cannot be looked for: %s", len(rows), error.said)
+            found = []
+        for row in rows:
+            self._hold_if_old(row)
+        return found
+
+    def shown(self) -> list[Unresolved]:
+        """Return what is unresolved, for the user."""
+        return [Unresolved.of(row, self._likely.get(row.token, ())) for row in self._journal.unresolved(self._site)]
+
+    def begin(self) -> None:
+        """Take up in this event loop what is left of earlier ones, and of processes that ended."""
+        self._turn = asyncio.Lock()
+        self._due.clear()
+        self._in_background(self._resume())
+
+    async def _resume(self) -> None:
+        await self._journal.open()
+        rows = self._journal.unresolved(self._site)
+        if rows and self._can_list():
+            await self._look_quietly(rows)
+        for row in rows:
+            self._hold_if_old(row)
+            age = self._clock() - _left_at(row)
+            self._go_on(row, tuple(share for share in LOOKS if share * self._quiet > age))
+
+    def _go_on(self, row: Row, shares: tuple[float, ...]) -> None:
+        if row.state is RowState.UNKNOWN:
+            self._in_background(self._look_to_the_end(row, shares))
+
+    async def _look_to_the_end(self, row: Row, shares: tuple[float, ...]) -> None:
+        if task := await self._look_often(row, shares):
+            _log.warning("submission %s, whose answer was lost, was found: task %s", row.key, task.id)
+        elif row.state is RowState.UNKNOWN:
+            self._journal.note(row, RowState.HELD)
+            _log.warning("submission %s was not found and may be paid: client.resolve() settles it", row.key)
+
+    async def _look_often(self, row: Row, shares: tuple[float, ...]) -> Task | None:
+        """Look whenever a row has come to an age; nothing is looked at where nothing is listed."""
+        loop = asyncio.get_running_loop()
+        began = loop.time() - max(0.0, self._clock() - _left_at(row))
+        for share in shares:
+            if not self._can_list() or row.state not in UNRESOLVED:
+                break
+            await asyncio.sleep(began + share * self._quiet - loop.time())
+            self._due.add(row.token)
+            async with self._turn:
+                if row.token in self._due:  # else the look before this one was for all that were due
+                    await self._look_quietly(self._journal.unresolved(self._site))
+            if task := self._found.pop(row.token, None):
+                return task
+        return None
+
+    async def _look_quietly(self, rows: list[Row]) -> None:
+        self._due.clear()
+        young = [row for row in rows if self._clock() - _left_at(row) < _HELD_FOR]
+        try:
+            await self._look(young)
+        except ViduError as error:
+            _log.info("looking for lost creations failed: %s", error.said)
+
+    def _hold_if_old(self, row: Row) -> None:
+        if row.state is RowState.UNKNOWN and (self._clock() - _left_at(row) > self._quiet or not self._can_list()):
+            self._journal.note(row, RowState.HELD)
+
+    async def _look(self, rows: list[Row]) -> list[Row]:
+        """List the times in question, query the candidates and adopt what is proven."""
+        skew, found = self._skew, []
+        for since, until, group in windows((row for row in rows if row.endpoint != SUBJECTS), skew):
+            found += await self._look_within(since, until, group)
+        if self._skew > skew:  # the server's clock is far off: the times in question were others
+            found += await self._look([row for row in rows if row not in found])
+        return found
+
+    async def _look_within(self, since: datetime, until: datetime, rows: list[Row]) -> list[Row]:
+        listed: list[Task] = []
+        async for page in self._list_pages(since, until):
+            listed += page.tasks
+            self._allow_for(page.date)
+        known = self._journal.tokens_of([task.id for task in listed])
+        worth = [task for task in candidates(listed, rows, known) if task.id not in self._strangers]
+        answers, failure = await self._query(worth[:_CANDIDATES])
+        found: dict[str, tuple[Row, list[Task]]] = {}
+        for task in answers:
+            if row := proven(task, rows, self._journal.is_unique_proof):
+                found.setdefault(row.token, (row, []))[1].append(task)
+            else:
+                self._strangers.add(task.id)
+                self._note_likeness(task, rows)
+        for row, tasks in found.values():
+            self._adopt(row, tasks)
+        if failure:
+            raise failure
+        return [row for row, _ in found.values()]
+
+    async def _query(self, tasks: list[Task]) -> tuple[list[Task], ViduError | None]:
+        """Query each, few at once; return the answers, over what the list told, and what went wrong last."""
+        answers, failure = [], None
+        for start in range(0, len(tasks), _AT_ONCE):
+            some = tasks[start : start + _AT_ONCE]
+            for task, answer in zip(
+                some, await asyncio.gather(*(self._fetch(task.id) for task in some), return_exceptions=True), strict=True
+            ):
+                if isinstance(answer, NotFoundError):
+                    continue  # a replica that lags: the next look will tell
+                if isinstance(answer, ViduError):
+                    failure = answer
+                elif isinstance(answer, BaseException):
+                    raise answer
+                else:
+                    answers.append(answer.over(task))
+        return answers, failure
+
+    def _adopt(self, row: Row, tasks: list[Task]) -> None:
+        """Take the task, the oldest if one submission became several."""
+        first, *others = sorted(tasks, key=lambda task: (task.created_at or _EVER, len(task.id), task.id))
+        if others:
+            ids = ", ".join(task.id for task in others)
+            _log.error("submission %s became several tasks, all paid: %s is used, not %s", row.key, first.id, ids)
+        if row.state in UNRESOLVED:
+            self._journal.note(row, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
+        self._found[row.token] = first
+
+    def _note_likeness(self, task: Task, rows: list[Row]) -> None:
+        if task.stamp or task.payload:
+            return
+        for row in rows:
+            if may_be(task, row) and row.prompt == hashed(task.prompt):
+                self._likely[row.token] = (*self._likely.get(row.token, ()), task.id)
+
+    def _allow_for(self, date: str) -> None:
+        """Widen the times in question if the server's clock shows another time than ours."""
+        try:
+            off = abs(parsedate_to_datetime(date).timestamp() - self._clock())
+        except (ValueError, TypeError):
+            return
+        if off > _SKEW and off + _SKEW > self._skew + 1:
+            self._skew = off + _SKEW
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.warning("looking for lost creations stopped: %s", getattr(error, "said", repr(error)))
+
+    async def aclose(self) -> None:
+        """Stop looking; the journal keeps what was not found."""
+        tasks = [task for task in self._background if task.get_loop() is asyncio.get_running_loop()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
