@@ -2,6 +2,7 @@
 
 from vidu_async.client import ViduClient
 from vidu_async.handle import TaskHandle
+from vidu_async.journal_file import Journal
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.polling import Polling, PollingPolicy
 from vidu_async.protocol.checks import WatermarkPosition
@@ -14,6 +15,7 @@ from vidu_async.protocol.errors import (
     DownloadError,
     IdempotencyConflictError,
     InsufficientCreditsError,
+    JournalError,
     LimiterFullError,
     MissingExtraError,
     NotFoundError,
@@ -65,6 +67,8 @@ __all__ = [
     "IdempotencyConflictError",
     "ImageToVideo",
     "InsufficientCreditsError",
+    "Journal",
+    "JournalError",
     "Limiter",
     "LimiterFullError",
     "Limits",

@@ -180,10 +180,15 @@ class Ledger(Protocol):
         """Finish what is being written, and let go of the file."""
 
 
-def move(row: Row, state: RowState, facts: dict[str, Any]) -> None:
-    """Change a row in memory; a move outside the diagram is a fault of ours."""
+def check_edge(row: Row, state: RowState) -> None:
+    """Refuse a move outside the diagram, which is a fault of ours."""
     if state not in EDGES[row.state]:
         raise AssertionError(f"submission {row.key} cannot go from {row.state} to {state}")
+
+
+def move(row: Row, state: RowState, facts: dict[str, Any]) -> None:
+    """Change a row in memory."""
+    check_edge(row, state)
     row.state = state
     for name, value in facts.items():
         setattr(row, name, value)

@@ -23,6 +23,7 @@ ViduError
 ├── SubmissionUnknownError          a creation was sent and its answer was lost: it may be paid
 ├── IdempotencyConflictError        the key already names another request
 ├── LimiterFullError                too many submissions are waiting already
+├── JournalError                    the journal's file cannot be used; without it nothing is sent
 ├── TaskError                       a task ended without a result
 │   ├── TaskFailedError             ... because generation failed
 │   ├── TaskCancelledError          ... because it was cancelled
@@ -305,6 +306,17 @@ class LimiterFullError(ViduError):
 
     paid = "no"
     advice = "Submit again later, or raise Limits(queue=)."
+
+
+class JournalError(ViduError):
+    """The journal's file cannot be used, and without it nothing is sent. The message ends with what to do."""
+
+    paid = "no"
+    advice = "Nothing is sent without it: make the file usable again, or use another journal."
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        self.advice = advice or type(self).advice
+        super().__init__(message)
 
 
 class TaskError(ViduError):

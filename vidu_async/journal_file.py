@@ -1,0 +1,162 @@
+"""The journal that outlives its process: rows in a SQLite file, written by one thread, shared by any number of processes.
+
+Nothing is sent that the file does not know of: `commit` returns when the row is on the disk. What is learned afterwards
+is a fact, and no failure to write it loses it while the process lives.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import define, field
+
+from vidu_async.journal import Row, RowState, check_edge, move
+from vidu_async.protocol.checks import is_positive
+from vidu_async.protocol.errors import ConfigError, JournalError
+from vidu_async.settings import check
+from vidu_async.store import NAMES, Store, explained, values_of
+from vidu_async.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_STATE, _ATTEMPT, _OWNER, _COMMITTED_AT = map(NAMES.index, ("state", "attempt", "owner", "committed_at"))
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    check("path", path, str | os.PathLike)
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - "~nobody" is a name, no error
+
+
+@define(eq=False, repr=False)
+class Journal:
+    """A journal in a file, made on first use. Several clients of one loop, and several processes, may share it.
+
+    `durability="full"` survives a power cut, "process" only the end of the process. `busy_timeout` is how many seconds
+    to wait while another program has the file locked. It needs POSIX file locks and a local disk. Close it with
+    `await journal.aclose()`, or just drop it.
+    """
+
+    path: str = field(converter=_absolute)
+    durability: Literal["full", "process"] = field(default="full", kw_only=True)
+    busy_timeout: float = field(default=5.0, kw_only=True)
+    _clock: Callable[[], float] = field(default=time.time, kw_only=True)
+    _writer: Writer[Store] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.durability not in {"full", "process"}:
+            raise ConfigError(f'Journal(durability=) must be "full" or "process", not {self.durability!r}')
+        if not is_positive(self.busy_timeout):
+            raise ConfigError(f"Journal(busy_timeout=) must be a positive number of seconds, not {self.busy_timeout!r}")
+        options = {"durability": self.durability, "busy_timeout": self.busy_timeout, "clock": self._clock}
+        self._writer = Writer(partial(_opened, self.path, options), partial(explained, self.path))
+
+    def __repr__(self) -> str:
+        return f"<Journal {self.path}>"
+
+    async def open(self) -> None:
+        """Make ready, or raise `JournalError`. Whatever else is asked first does it, too."""
+        if self._writer.file is None:
+            await self._writer.ask(Store.recover)
+
+    async def prepare(self, wanted: Row, *, retry_failed: bool = False) -> tuple[Row, bool]:
+        """Claim a key, as `Ledger.prepare`. Nobody can ask for an unnamed row, so nothing is written of it yet."""
+        if wanted.is_named:
+            return await self._writer.ask(partial(Store.claim, wanted=wanted, retry_failed=retry_failed))
+        await self.open()
+        wanted.owner, wanted.prepared_at = self._owner, self._clock()
+        return wanted, True
+
+    @property
+    def _owner(self) -> str:
+        return self._writer.file.owner if self._writer.file else ""
+
+    async def commit(self, row: Row) -> None:
+        """Make it durable that a request is about to leave whole, as `Ledger.commit`."""
+        check_edge(row, RowState.COMMITTED)
+        await self.open()
+        facts = {"attempt": row.attempt + 1, "owner": self._owner, "committed_at": self._clock()}
+        values = list(values_of(row))
+        values[_STATE], values[_ATTEMPT] = RowState.COMMITTED.value, facts["attempt"]
+        values[_OWNER], values[_COMMITTED_AT] = facts["owner"], facts["committed_at"]
+        if not await self._written(row, tuple(values)):
+            said = f"submission {row.key!r} was taken up by another process meanwhile"
+            raise JournalError(said, advice="Nothing was sent here. Ask for it by its key to learn what became of it.")
+        move(row, RowState.COMMITTED, facts)
+
+    async def _written(self, row: Row, values: tuple[Any, ...]) -> bool:
+        is_heard = False
+        try:
+            stands = await self._writer.write(values)
+            is_heard = True
+        except JournalError:
+            is_heard = True
+            raise
+        finally:
+            if not is_heard:  # cancelled: nothing will leave, so the row may not stay committed
+                self._writer.note(values_of(row))
+        return stands
+
+    def note(self, row: Row, state: RowState, **facts: Any) -> None:  # noqa: ANN401 - fields of Row
+        """Move a row along an edge; written soon."""
+        self._writer.check_process()
+        move(row, state, facts)
+        if state is RowState.PREPARED:
+            row.owner = self._owner or row.owner
+        self._writer.note(values_of(row))
+
+    def finished(self, task_id: str, state: RowState, credits: int | None) -> None:  # noqa: A002 - Vidu's word
+        """Note that a task ended; written soon."""
+        self._writer.tell(partial(Store.finish, task_id=task_id, state=state.value, spent=credits))
+
+    def drop(self, row: Row) -> None:
+        """Let go of a prepared row: who asks for its key next may send it."""
+        if self._writer.file is not None:
+            self._writer.file.drop(row)
+
+    async def settled(self) -> None:
+        """Wait until all that was noted is durable, or raise `JournalError`."""
+        await self._writer.ask(_nothing)
+
+    def find(self, key: str) -> Row | None:
+        """Return the row of a key, as it stands now."""
+        return self._writer.ask_now(partial(Store.find, key=key))
+
+    def unfinished(self, site: str) -> list[Row]:
+        """Return what was accepted and is not known to have ended, oldest first."""
+        return self._writer.ask_now(partial(Store.unfinished, site=site))
+
+    def unresolved(self, site: str) -> list[Row]:
+        """Return what nobody can say whether it was paid, oldest first."""
+        return self._writer.ask_now(partial(Store.unresolved, site=site))
+
+    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of those tasks that the journal knows."""
+        return self._writer.ask_now(partial(Store.tokens_of, task_ids=list(task_ids)))
+
+    def is_unique_proof(self, row: Row) -> bool:
+        """Whether no other row has this row's own payload."""
+        return self._writer.ask_now(partial(Store.is_unique_proof, row=row))
+
+    async def aclose(self) -> None:
+        """Write what is owed and let go of the file; used again, it opens again."""
+        await self._writer.aclose()
+
+
+def _nothing(_: Store) -> None:
+    """Ask nothing: the answer comes when all before it is written."""
+
+
+def _opened(path: str, options: dict[str, Any]) -> Store:
+    try:
+        import fcntl  # noqa: F401, PLC0415 - POSIX only
+    except ImportError:
+        missing = True
+    else:
+        missing = False
+    if missing:
+        raise JournalError(f"the journal {path} needs POSIX file locks", advice="Go without a file here: journal=None.")
+    return Store.open(path, **options)

@@ -1,0 +1,319 @@
+"""Rows in one SQLite file: its tables, its statements, and opening it safely. All of it runs in the journal's thread.
+
+The columns are the fields of `Row`. The arrows of `EDGES` are in the file as a trigger: a write that follows none of them
+changes nothing, so that of two processes with one row in hand the later cannot undo what the earlier learned. Each
+move leaves a line in `events`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from attrs import define, field, fields
+
+from vidu_async import places
+from vidu_async.journal import EDGES, ENDED, UNSENT, Row, RowState, conflict
+from vidu_async.owners import Owner
+from vidu_async.protocol.errors import JournalError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+Values = tuple[Any, ...]
+"""A row as it is written: one value for each of `NAMES`."""
+
+APPLICATION = 0x56694475
+"""What marks a file as ours. https://www.sqlite.org/pragma.html#pragma_application_id"""
+VERSION = 1
+NAMES = tuple(one.name for one in fields(Row))
+_TYPES = {
+    "str": "TEXT NOT NULL",
+    "bool": "INTEGER NOT NULL",
+    "int": "INTEGER NOT NULL",
+    "int | None": "INTEGER",
+    "float | None": "REAL",
+    "RowState": "TEXT NOT NULL",
+}
+_SPECIAL = {"key": "TEXT UNIQUE", "token": "TEXT PRIMARY KEY NOT NULL"}
+"""A key that was used anew is taken from its old row."""
+_FLAGS = tuple(one.name for one in fields(Row) if one.type == "bool")
+_columns = ", ".join(f"{one.name} {_SPECIAL.get(one.name) or _TYPES[str(one.type)]}" for one in fields(Row))
+_moves = "".join(f"|{start}>{end}" for start, ends in EDGES.items() for end in sorted(ends))
+_EVENT = """INSERT INTO events VALUES (new.token, (julianday('now') - 2440587.5) * 86400, new.attempt, new.state,
+    CASE new.reason WHEN '' THEN new.evidence ELSE new.reason END)"""
+_SCHEMA = f"""
+CREATE TABLE submissions ({_columns}) [STRICT];
+CREATE TABLE events (token TEXT NOT NULL, at REAL NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
+    reason TEXT NOT NULL) [STRICT];
+CREATE INDEX by_task ON submissions (task_id) WHERE task_id <> '';
+CREATE INDEX by_proof ON submissions (proof) WHERE proof <> '';
+CREATE INDEX committed ON submissions (owner) WHERE state = 'committed';
+CREATE INDEX accepted ON submissions (site, committed_at) WHERE state = 'accepted';
+CREATE INDEX unresolved ON submissions (site, committed_at) WHERE state IN ('unknown', 'held');
+CREATE TRIGGER follow_edges BEFORE UPDATE OF state ON submissions
+    WHEN NOT instr('{_moves}|', '|' || old.state || '>' || new.state || '|') BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER tell_of_new AFTER INSERT ON submissions BEGIN {_EVENT}; END;
+CREATE TRIGGER tell_of_move AFTER UPDATE OF state ON submissions BEGIN {_EVENT}; END;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+"""
+_STRICT_SINCE = (3, 37)
+
+_ROW = f"SELECT {', '.join(NAMES)} FROM submissions"  # noqa: S608 - names of our own, here and below
+_PUT = f"""INSERT INTO submissions ({", ".join(NAMES)}) VALUES ({", ".join("?" * len(NAMES))})
+    ON CONFLICT (token) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in NAMES if name != "token")}"""  # noqa: S608
+_HOLDS = "SELECT 1 FROM submissions WHERE token = ? AND state = ? AND attempt = ? AND owner = ?"
+_hold = attrgetter("token", "state", "attempt", "owner")
+_FINISH = """UPDATE submissions SET state = ?, credits = ?
+    WHERE task_id = ? AND task_id <> '' AND state = 'accepted'"""
+_RECOVER = "UPDATE submissions SET state = 'unknown', evidence = ? WHERE state = 'committed' AND owner = ?"
+_ABANDONED = "the process that sent it ended before its answer came"
+_UNFINISHED = f"{_ROW} WHERE state = 'accepted' AND site = ? ORDER BY committed_at, rowid"
+_UNRESOLVED = f"{_ROW} WHERE state IN ('unknown', 'held') AND site = ? ORDER BY committed_at, rowid"
+_SHARED_PROOF = "SELECT 1 FROM submissions WHERE proof = ? AND proof <> '' AND token <> ?"
+_CHUNK = 500
+"""Parameters of one statement."""
+_LARGEST = 2**63 - 1
+
+values_of: Callable[[Row], Values] = attrgetter(*("state.value" if name == "state" else name for name in NAMES))
+"""Take a row as it is now."""
+
+_ADVICE = {
+    "SQLITE_FULL": "Make room on the disk; what is still to be written is tried again.",
+    "SQLITE_BUSY": "Another program keeps the file locked: end it, or allow more time with Journal(busy_timeout=).",
+    "SQLITE_CORRUPT": "It is damaged and may hold paid tasks: move it away, keep it, and go on with a new one.",
+    "SQLITE_NOTADB": "It is no SQLite file. Choose another path, or move it away.",
+    "SQLITE_READONLY": "Make the file and its folder writable for this user.",
+    "SQLITE_CANTOPEN": "Make the file and its folder writable for this user.",
+}
+_DAMAGED = _ADVICE["SQLITE_CORRUPT"]
+_TAKEN = "Put it back, or close the journal and open it again to begin a new one."
+
+
+def explained(path: Path | str, error: Exception) -> JournalError:
+    """Return the error that a user sees instead of SQLite's or the system's."""
+    if isinstance(error, JournalError):
+        return error
+    name = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return JournalError(f"the journal {path} cannot be used: {reason}", advice=_ADVICE.get(name, ""))
+
+
+def _connect(path: Path, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 - sqlite3's own
+    import sqlite3  # noqa: PLC0415 - on first use
+
+    # Whoever drops a journal closes it from another thread.
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False, **options
+    )
+
+
+def _build(path: Path) -> None:
+    """Make a journal of an empty file."""
+    import sqlite3  # noqa: PLC0415 - on first use
+
+    strict = "STRICT" if sqlite3.sqlite_version_info >= _STRICT_SINCE else ""
+    connection = _connect(path)
+    try:
+        connection.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {_SCHEMA.replace('[STRICT]', strict)} COMMIT")
+    finally:
+        connection.close()
+
+
+def _ready(path: Path, *, durability: str, busy_timeout: float, is_alone: bool) -> sqlite3.Connection:
+    """Connect to a journal, making it if there is none."""
+    if not places.is_there(path):
+        places.create(path, _build)
+    is_suspect = is_alone and places.has_leftovers(path)
+    connection = _connect(path, timeout=busy_timeout)
+    try:
+        _check(path, connection, is_suspect=is_suspect)
+        places.make_private(path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+        connection.execute("PRAGMA fullfsync = 1")  # macOS's fsync alone does not reach the disk
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(path: Path, connection: sqlite3.Connection, *, is_suspect: bool) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION:
+        said = f"{path} is another program's SQLite file, not a journal"
+        raise JournalError(said, advice="Choose another path.")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        said = f"the journal {path} was written by a newer vidu_async (format {version}, this one knows {VERSION})"
+        raise JournalError(said, advice="Update vidu_async, or choose another path.")
+    if is_suspect and (found := connection.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
+        raise JournalError(f"the journal {path} is damaged: {found[0]}", advice=_DAMAGED)
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - any value of a row
+    """Return what SQLite can hold of a value: a server may send any number, and text that is none."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, int):
+        return max(-_LARGEST, min(value, _LARGEST))
+    return value
+
+
+def _row(values: Sequence[Any]) -> Row:
+    known = dict(zip(NAMES, values, strict=True))
+    known.update({name: bool(known[name]) for name in _FLAGS}, state=RowState(known["state"]))
+    return Row(**known)
+
+
+@define(eq=False)
+class Store:
+    """An open file. What is asked of it is asked between `begin` and `commit`. Its errors are SQLite's."""
+
+    _path: Path
+    _identity: os.stat_result
+    _connection: sqlite3.Connection
+    _owner: Owner
+    _clock: Callable[[], float]
+    _in_hand: WeakValueDictionary[str, Row] = field(factory=WeakValueDictionary)
+    """Rows of ours that are prepared, by key: as long as somebody has them."""
+
+    @classmethod
+    def open(cls, path: str, *, durability: str, busy_timeout: float, clock: Callable[[], float] = time.time) -> Store:
+        """Open a journal, making it if there is none. May raise `sqlite3.Error` and `OSError`.
+
+        Raises:
+            JournalError: what is there is no journal, one of a newer version, or a damaged one.
+
+        """
+        real = Path(os.path.realpath(path))
+        places.is_there(real)
+        owner = Owner.enter(real.with_name(f"{real.name}-owners"))
+        try:
+            connection = _ready(real, durability=durability, busy_timeout=busy_timeout, is_alone=owner.is_alone())
+        except BaseException:
+            owner.release()
+            raise
+        return cls(real, real.stat(), connection, owner, clock)
+
+    @property
+    def owner(self) -> str:
+        """Whose rows are ours."""
+        return self._owner.id
+
+    def begin(self) -> None:
+        """Begin a transaction; what is written to a file that was taken away would be lost."""
+        if not (self._path.exists() and os.path.samestat(self._path.stat(), self._identity)):
+            raise JournalError(f"the journal {self._path} was removed or replaced while it was open", advice=_TAKEN)
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make it durable."""
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo what was begun."""
+        self._connection.rollback()
+
+    def close(self) -> None:
+        """Let go of the file; leave all of it in one piece if nobody else has it."""
+        import sqlite3  # noqa: PLC0415 - on first use
+
+        with suppress(sqlite3.Error, OSError):
+            if self._owner.is_alone():
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        self._owner.release()
+
+    def drop(self, row: Row) -> None:
+        """Take a row that is not sent after all out of hand."""
+        if self._in_hand.get(row.key) is row:
+            self._in_hand.pop(row.key, None)
+
+    def put(self, rows: Sequence[Values]) -> list[bool]:
+        """Write whole rows. Return for each whether it stands as written, where its edge was allowed."""
+        try:
+            changed = self._connection.executemany(_PUT, rows).rowcount
+        except (UnicodeError, OverflowError):
+            rows = [tuple(map(_storable, row)) for row in rows]
+            changed = self._connection.executemany(_PUT, rows).rowcount
+        return [True] * len(rows) if changed == len(rows) else [self._stands(row) for row in rows]
+
+    def _stands(self, values: Values) -> bool:
+        at = dict(zip(NAMES, values, strict=True))
+        wanted = (at["token"], at["state"], at["attempt"], at["owner"])
+        return self._connection.execute(_HOLDS, wanted).fetchone() is not None
+
+    def claim(self, wanted: Row, *, retry_failed: bool) -> tuple[Row, bool]:
+        """Claim a key, as `Ledger.prepare`.
+
+        Raises:
+            IdempotencyConflictError: the key names another request.
+
+        """
+        self.recover()
+        found = self.find(wanted.key)
+        if found is None or (retry_failed and found.state in ENDED - {RowState.SUCCESS}):
+            self._connection.execute("UPDATE submissions SET key = NULL WHERE key = ?", (_storable(wanted.key),))
+            found = wanted
+        elif found.state not in UNSENT or self._is_in_hand(found):
+            if error := conflict(found, wanted):
+                raise error
+            return found, False
+        else:
+            found.renewed(wanted)
+        found.owner, found.prepared_at = self.owner, self._clock()
+        self.put([values_of(found)])
+        self._in_hand[found.key] = found
+        return found, True
+
+    def _is_in_hand(self, found: Row) -> bool:
+        """Whether somebody, here or elsewhere, is about to send a prepared row."""
+        if found.state is not RowState.PREPARED:
+            return False
+        return found.key in self._in_hand if found.owner == self.owner else self._owner.is_alive(found.owner)
+
+    def recover(self) -> None:
+        """Declare unknown whatever was on its way when its owner's process ended."""
+        owners = self._connection.execute("SELECT DISTINCT owner FROM submissions WHERE state = 'committed'")
+        dead = [(_ABANDONED, owner) for (owner,) in owners.fetchall() if not self._owner.is_alive(owner)]
+        self._connection.executemany(_RECOVER, dead)
+
+    def finish(self, task_id: str, state: str, spent: int | None) -> None:
+        """Write that a task ended."""
+        self._connection.execute(_FINISH, (state, _storable(spent), _storable(task_id)))
+
+    def find(self, key: str) -> Row | None:
+        """Return the row of a key."""
+        found = self._connection.execute(f"{_ROW} WHERE key = ?", (_storable(key),)).fetchone()
+        return _row(found) if found else None
+
+    def unfinished(self, site: str) -> list[Row]:
+        """Return what was accepted and has not ended, oldest first."""
+        return [_row(values) for values in self._connection.execute(_UNFINISHED, (site,))]
+
+    def unresolved(self, site: str) -> list[Row]:
+        """Return what may be paid, oldest first."""
+        self.recover()
+        return [_row(values) for values in self._connection.execute(_UNRESOLVED, (site,))]
+
+    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of the tasks that are known."""
+        asked = [_storable(task_id) for task_id in task_ids if task_id]
+        found: dict[str, str] = {}
+        for start in range(0, len(asked), _CHUNK):
+            part = asked[start : start + _CHUNK]
+            where = f"task_id <> '' AND task_id IN ({', '.join('?' * len(part))})"
+            found.update(self._connection.execute(f"SELECT task_id, token FROM submissions WHERE {where}", part))  # noqa: S608
+        return found
+
+    def is_unique_proof(self, row: Row) -> bool:
+        """Whether no other row has this row's own payload."""
+        return self._connection.execute(_SHARED_PROOF, (row.proof, row.token)).fetchone() is None
