@@ -132,7 +132,7 @@ def conflict(found: Row, wanted: Row) -> IdempotencyConflictError | None:
 
 
 class Ledger(Protocol):
-    """What a client asks of its journal. All but `commit` and `settled` is remembered at once, and durable by `settled`."""
+    """What a client asks of its journal. What it is told is remembered at once, and durable by `settled`."""
 
     async def open(self) -> None:
         """Make ready, or raise `JournalError`: without a journal nothing is spent."""

@@ -1,4 +1,4 @@
-"""The journal that outlives its process: rows in a SQLite file, written by one thread, shared by any number of processes.
+"""The journal that outlives its process: rows in a SQLite file, which any number of processes may share.
 
 Nothing is sent that the file does not know of: `commit` returns when the row is on the disk. What is learned afterwards
 is a fact, and no failure to write it loses it while the process lives.
@@ -59,16 +59,21 @@ class Journal:
 
     async def open(self) -> None:
         """Make ready, or raise `JournalError`. Whatever else is asked first does it, too."""
+        self._writer.check_process()
         if self._writer.file is None:
-            await self._writer.ask(Store.recover)
+            await self._writer.settled()
 
     async def prepare(self, wanted: Row, *, retry_failed: bool = False) -> tuple[Row, bool]:
         """Claim a key, as `Ledger.prepare`. Nobody can ask for an unnamed row, so nothing is written of it yet."""
-        if wanted.is_named:
+        if not wanted.is_named:
+            await self.open()
+            wanted.owner, wanted.prepared_at = self._owner, self._clock()
+            return wanted, True
+        try:
             return await self._writer.ask(partial(Store.claim, wanted=wanted, retry_failed=retry_failed))
-        await self.open()
-        wanted.owner, wanted.prepared_at = self._owner, self._clock()
-        return wanted, True
+        except BaseException:
+            self.drop(wanted)  # cancelled, or not written: nobody will send it
+            raise
 
     @property
     def _owner(self) -> str:
@@ -119,7 +124,7 @@ class Journal:
 
     async def settled(self) -> None:
         """Wait until all that was noted is durable, or raise `JournalError`."""
-        await self._writer.ask(_nothing)
+        await self._writer.settled()
 
     def find(self, key: str) -> Row | None:
         """Return the row of a key, as it stands now."""
@@ -146,10 +151,6 @@ class Journal:
         await self._writer.aclose()
 
 
-def _nothing(_: Store) -> None:
-    """Ask nothing: the answer comes when all before it is written."""
-
-
 def _opened(path: str, options: dict[str, Any]) -> Store:
     try:
         import fcntl  # noqa: F401, PLC0415 - POSIX only
@@ -159,4 +160,12 @@ def _opened(path: str, options: dict[str, Any]) -> Store:
         missing = False
     if missing:
         raise JournalError(f"the journal {path} needs POSIX file locks", advice="Go without a file here: journal=None.")
-    return Store.open(path, **options)
+    store = Store.open(path, **options)
+    try:
+        store.begin()
+        store.recover()
+        store.commit()
+    except BaseException:
+        store.close()
+        raise
+    return store

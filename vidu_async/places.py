@@ -18,10 +18,13 @@ from vidu_async.protocol.errors import JournalError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REMOTE = frozenset(
-    "9p afs beegfs ceph cifs coda gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3 smbfs "
-    "fuse.ceph fuse.davfs fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.rclone fuse.s3fs fuse.sshfs".split()
-)
+# fmt: off
+_REMOTE = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
+    "nfs4", "ocfs2", "orangefs", "smb3", "smbfs", "fuse.ceph", "fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs",
+    "fuse.juicefs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs",
+})
+# fmt: on
 """File systems on which SQLite's shared memory or POSIX locks do not hold. https://www.sqlite.org/wal.html"""
 _MOUNTS = Path("/proc/self/mountinfo")
 """Linux only; elsewhere it is for the user to know."""
@@ -82,7 +85,7 @@ def _fault_of(found: os.stat_result) -> str | None:
 
 
 def create(path: Path, build: Callable[[Path], None]) -> None:
-    """Build a file beside its place, and put it there when it is whole; one that came first stays. May raise `OSError`."""
+    """Build a file beside its place, and link it there when it is whole; one that came first stays."""
     fresh = path.with_name(f"{path.name}-{secrets.token_hex(8)}.new")
     opened = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
     try:

@@ -1,8 +1,8 @@
 """Rows in one SQLite file: its tables, its statements, and opening it safely. All of it runs in the journal's thread.
 
-The columns are the fields of `Row`. The arrows of `EDGES` are in the file as a trigger: a write that follows none of them
-changes nothing, so that of two processes with one row in hand the later cannot undo what the earlier learned. Each
-move leaves a line in `events`.
+The columns are the fields of `Row`. The arrows of `EDGES` are in the file as a trigger: a write that follows none of
+them changes nothing, so that of two processes with one row in hand the later cannot undo what the earlier learned.
+Each move leaves a line in `events`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TYPES = {
 }
 _SPECIAL = {"key": "TEXT UNIQUE", "token": "TEXT PRIMARY KEY NOT NULL"}
 """A key that was used anew is taken from its old row."""
-_FLAGS = tuple(one.name for one in fields(Row) if one.type == "bool")
+_FLAGS = tuple(one.name for one in fields(Row) if str(one.type) == "bool")
 _columns = ", ".join(f"{one.name} {_SPECIAL.get(one.name) or _TYPES[str(one.type)]}" for one in fields(Row))
 _moves = "".join(f"|{start}>{end}" for start, ends in EDGES.items() for end in sorted(ends))
 _EVENT = """INSERT INTO events VALUES (new.token, (julianday('now') - 2440587.5) * 86400, new.attempt, new.state,
@@ -67,10 +67,18 @@ PRAGMA user_version = {VERSION};
 _STRICT_SINCE = (3, 37)
 
 _ROW = f"SELECT {', '.join(NAMES)} FROM submissions"  # noqa: S608 - names of our own, here and below
-_PUT = f"""INSERT INTO submissions ({", ".join(NAMES)}) VALUES ({", ".join("?" * len(NAMES))})
-    ON CONFLICT (token) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in NAMES if name != "token")}"""  # noqa: S608
+_FIXED = frozenset({"token", "key", "is_named", "site", "endpoint", "digest", "proof"})
+"""What changes only when a key is claimed anew. To leave them out spares their indexes."""
+
+
+def _put(names: Iterable[str]) -> str:
+    return f"""INSERT INTO submissions ({", ".join(NAMES)}) VALUES ({", ".join("?" * len(NAMES))})
+        ON CONFLICT (token) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in names)}"""  # noqa: S608
+
+
+_PUT = _put(name for name in NAMES if name not in _FIXED)
+_CLAIM = _put(name for name in NAMES if name != "token")
 _HOLDS = "SELECT 1 FROM submissions WHERE token = ? AND state = ? AND attempt = ? AND owner = ?"
-_hold = attrgetter("token", "state", "attempt", "owner")
 _FINISH = """UPDATE submissions SET state = ?, credits = ?
     WHERE task_id = ? AND task_id <> '' AND state = 'accepted'"""
 _RECOVER = "UPDATE submissions SET state = 'unknown', evidence = ? WHERE state = 'committed' AND owner = ?"
@@ -110,9 +118,10 @@ def _connect(path: Path, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 
     import sqlite3  # noqa: PLC0415 - on first use
 
     # Whoever drops a journal closes it from another thread.
-    return sqlite3.connect(
+    connection: sqlite3.Connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False, **options
     )
+    return connection
 
 
 def _build(path: Path) -> None:
@@ -238,7 +247,7 @@ class Store:
             self._in_hand.pop(row.key, None)
 
     def put(self, rows: Sequence[Values]) -> list[bool]:
-        """Write whole rows. Return for each whether it stands as written, where its edge was allowed."""
+        """Write rows as they are now. Return for each whether it stands: not if its move is none of the arrows."""
         try:
             changed = self._connection.executemany(_PUT, rows).rowcount
         except (UnicodeError, OverflowError):
@@ -270,7 +279,7 @@ class Store:
         else:
             found.renewed(wanted)
         found.owner, found.prepared_at = self.owner, self._clock()
-        self.put([values_of(found)])
+        self._connection.execute(_CLAIM, tuple(map(_storable, values_of(found))))
         self._in_hand[found.key] = found
         return found, True
 

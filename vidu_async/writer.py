@@ -59,7 +59,7 @@ F = TypeVar("F", bound=File)
 class _Job(Generic[F]):
     question: Callable[[F], Any] | None
     values: tuple[Any, ...] = ()
-    """The row to write, where there is no question."""
+    """The row to write, where there is no question; empty, it only marks a place in the queue."""
     waiter: asyncio.Future[Any] | Future[Any] | None = None
 
 
@@ -128,6 +128,10 @@ class Writer(Generic[F]):
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._add(_Job(None, values, waiter), waiter.get_loop())
         return await waiter
+
+    async def settled(self) -> None:
+        """Return when all before it is durable, or raise `JournalError`."""
+        await self.write(())
 
     async def ask(self, question: Callable[[F], T]) -> T:
         """Return the answer once all before it and whatever it wrote is durable, or raise `JournalError`."""
@@ -200,7 +204,7 @@ class Writer(Generic[F]):
         self.check_process()
         try:
             if self.file is not None or self._owed or self._jobs:
-                await self.ask(_nothing)
+                await self.settled()
         finally:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(_Reporting(self._pool, loop), self._let_go)
@@ -226,18 +230,16 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _nothing(_: object) -> None:
-    """Ask nothing, to hear that all before it is written."""
-
-
 def _question(job: _Job[F]) -> Callable[[F], Any] | None:
     return job.question
 
 
 def _done(file: F, question: Callable[[F], Any] | None, jobs: Iterable[_Job[F]]) -> list[Any]:
-    """Do jobs that have one question in common, or are all rows."""
+    """Do jobs that have one question in common, or are all rows and marks."""
     if question is None:
-        return list(file.put([job.values for job in jobs]))
+        together = list(jobs)
+        stand = iter(file.put([job.values for job in together if job.values]))
+        return [next(stand) if job.values else None for job in together]
     try:
         answer = question(file)
     except ViduError as error:
