@@ -1,10 +1,13 @@
-"""Pictures and clips on their way: known by their bytes, sent whole, or refused before anything is sent."""
+"""Pictures and clips: known by their bytes wherever a request has them, or refused before anything is sent."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hashlib
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidu_async import ImageToVideo, RawRequest, ReferenceToVideo, StartEndToVideo, Subject, ValidationError
-from vidu_async.media import SUFFIXES, LocalFile, digest, encoded, has_files, has_local, kind_of, resolved
+from vidu_async.bodies import body_of
+from vidu_async.media import SUFFIXES, LocalFile, digest, has_files, has_local, kind_of, resolved
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x80\0\0\0\x80\x08\x06\0\0\0"
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
@@ -28,9 +32,21 @@ PICTURES = {"image/png": PNG, "image/jpeg": JPEG, "image/webp": WEBP}
 CLIPS = {"video/mp4": MP4, "video/quicktime": MOV, "video/x-msvideo": AVI}
 
 
+_names = st.sampled_from(["a", "b", "images2"])
+_values = st.sampled_from([None, 0, 1, True, 1.0, "", "1", "sha256", PNG, PNG + b"2"])
+_bodies: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    _names,
+    st.recursive(_values, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_names, inner, max_size=2)),
+)
+
+
 def sent(body: dict[str, Any]) -> Any:
     """Return what a body is on the wire, read back."""
-    return json.loads(encoded(resolved(body)))
+
+    async def whole() -> bytes:
+        return b"".join([piece async for piece in body_of(resolved(body)).pieces()])
+
+    return json.loads(asyncio.run(whole()))
 
 
 def picture(content: Any) -> dict[str, Any]:
@@ -253,23 +269,6 @@ def test_files_that_do_not_fit_into_a_body_are_refused_unread(tmp_path: Path, co
     assert refused.value.allowed == (LIMIT,)
 
 
-def test_what_is_let_through_fits_into_a_body() -> None:
-    """The whole of it: 15 MiB are 20 MiB of base64, and there is JSON around them."""
-    fits, just_not = PNG.ljust(LIMIT // 4 * 3 - 300, b"\0"), PNG.ljust(LIMIT // 4 * 3, b"\0")
-
-    assert len(encoded(resolved(picture(fits)))) <= LIMIT
-    with pytest.raises(ValidationError, match="Give URLs instead"):
-        encoded(resolved(picture(just_not)))
-
-
-def test_a_data_url_counts_as_much_as_the_file_it_was_made_of() -> None:
-    """The body is as long either way."""
-    large = data_url("image/png", PNG.ljust(LIMIT // 4 * 3, b"\0"))
-
-    with pytest.raises(ValidationError, match="Give URLs instead"):
-        encoded(resolved(picture(large)))
-
-
 # Where files are looked for
 
 
@@ -366,51 +365,10 @@ def test_the_given_body_stays_as_it_was(tmp_path: Path) -> None:
     found = resolved(body)
 
     assert body == {"subjects": [{"images": [str(path)]}]}
-    assert found["subjects"][0]["images"] == [LocalFile(path, "image/png", len(PNG))]
+    (file,) = found["subjects"][0]["images"]
+    assert (file.source, file.kind, file.size) == (path, "image/png", len(PNG))
     assert has_files(found)
     assert not has_files(body)
-
-
-# Encoding
-
-
-def test_a_body_is_compact_json_in_utf_8() -> None:
-    """Every letter as short as it gets."""
-    assert (
-        encoded({"prompt": "狐 & ü", "off_peak": False, "seed": 0})
-        == '{"prompt":"狐 & ü","off_peak":false,"seed":0}'.encode()
-    )
-
-
-@pytest.mark.parametrize(
-    "value",
-    [float("nan"), float("inf"), {1, 2}, object(), "half \ud800 pair", {(1, 2): 3}, {b"a": 1}, 1j, bytearray(PNG)],
-    ids=lambda value: type(value).__name__,
-)
-def test_what_json_does_not_hold_is_refused(value: object) -> None:
-    """Before it is sent as something else."""
-    with pytest.raises(ValidationError):
-        encoded(resolved({"a": [value]}))
-
-
-def test_a_file_that_is_gone_by_the_time_of_sending_is_refused(tmp_path: Path) -> None:
-    """A submission may have waited an hour for its turn."""
-    path = write(tmp_path / "fox.png", PNG)
-    body = resolved(picture(path))
-    path.unlink()
-
-    with pytest.raises(ValidationError, match=r"fox\.png"):
-        encoded(body)
-
-
-def test_a_file_that_has_become_another_by_the_time_of_sending_is_refused(tmp_path: Path) -> None:
-    """It is not what was checked."""
-    path = write(tmp_path / "fox.png", PNG)
-    body = resolved(picture(path))
-    write(path, b"GIF89a")
-
-    with pytest.raises(ValidationError, match=r"fox\.png|image/gif"):
-        encoded(body)
 
 
 # Digests
@@ -455,8 +413,51 @@ def test_a_digest_is_made_of_whatever_is_sent(keys: dict[Any, Any]) -> None:
     """JSON makes texts of such keys."""
     body = {"a": keys}
 
-    assert json.loads(encoded(body))
-    assert len(digest(body)) == 64
+    assert digest(body) == digest(sent(body))
+
+
+def test_a_digest_tells_a_file_from_what_looks_like_its_hash(tmp_path: Path) -> None:
+    """No text, list or object that somebody writes can stand for a file."""
+    path = write(tmp_path / "fox.png", PNG)
+    value = hashlib.sha256(PNG).hexdigest()
+    bodies: list[dict[str, Any]] = [
+        {"a": look_alike}
+        for look_alike in (value, {"sha256": value}, {"": value}, [value], f'{{sha256: "{value}"}}', "sha256")
+    ]
+
+    assert digest(resolved({"a": path})) not in {digest(body) for body in bodies}
+    assert digest(resolved({"a": path, "b": {"sha256": value}})) != digest(
+        resolved({"a": {"sha256": value}, "b": path})
+    )
+
+
+@given(body=_bodies, other=_bodies)
+def test_two_bodies_share_a_digest_only_if_they_are_sent_alike(body: dict[str, Any], other: dict[str, Any]) -> None:
+    """And always if they differ by the order of their fields alone."""
+    turned = dict(reversed(body.items()))
+
+    assert digest(resolved(body)) == digest(resolved(turned))
+    is_same = json.dumps(sent(body), sort_keys=True) == json.dumps(sent(other), sort_keys=True)
+    assert (digest(resolved(body)) == digest(resolved(other))) is is_same
+
+
+def test_a_digest_of_a_large_file_takes_little_memory(tmp_path: Path) -> None:
+    """15 MB are read, and never held at once."""
+    path = write(tmp_path / "fox.png", PNG)
+    os.truncate(path, 15 * 10**6)
+    body = resolved(picture(path))
+
+    tracemalloc.start()
+    try:
+        digest(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2 * 10**6
+
+
+# What was looked at
 
 
 def test_a_local_file_shows_no_content() -> None:

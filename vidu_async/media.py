@@ -1,15 +1,17 @@
-"""Pictures and clips on their way in and out: what a file really is, and how it goes on the wire.
+"""Pictures and clips on their way in and out: what a file really is, and that it stays so until it is sent.
 
-A file's kind is read from its first bytes, never from its name. Local files and bytes become data URLs
-(`data:image/png;base64,...`), held in memory; URLs, data URLs included, pass unchecked.
+A file's kind is read from its first bytes, never from its name. A local file is looked at early and read late, maybe
+an hour later and many times: what was looked at is what is hashed and sent, or nothing is. Local files and bytes go
+out as data URLs (`bodies.py`); URLs, data URLs included, pass unchecked.
 """
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import hashlib
 import json
 import os
+import secrets
 import stat
 from os import PathLike
 from pathlib import Path
@@ -21,7 +23,8 @@ from vidu_async.protocol.checks import is_remote, shown
 from vidu_async.protocol.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from io import BufferedReader
 
 HEAD = 32
 """Bytes that suffice to tell a file's kind."""
@@ -31,8 +34,11 @@ _CLIPS = frozenset({"video/mp4", "video/quicktime", "video/x-msvideo"})
 _FIELDS = {"images": _PICTURES, "videos": _CLIPS}
 """Fields whose strings are media, with the kinds that Vidu takes there. https://platform.vidu.com/docs/image-to-video"""
 
-_BODY_LIMIT = 20 * 1024 * 1024
-"""Bytes of a creation's body that Vidu accepts."""
+BODY_LIMIT = 20 * 1024 * 1024
+"""Bytes of a creation's body that Vidu accepts. https://platform.vidu.com/docs/image-to-video"""
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+"""What keeps opening a pipe from waiting for its writer, and a terminal from taking over. Windows has neither."""
 
 SUFFIXES = {
     "image/png": ".png",
@@ -69,62 +75,135 @@ def kind_of(head: bytes) -> str | None:
     return next((kind for start, kind in signatures.items() if head.startswith(start)), None)
 
 
+def base64_size(length: int) -> int:
+    """Return how many bytes so many become as base64."""
+    return 4 * -(-length // 3)
+
+
+@frozen
+class Stamp:
+    """What tells a file from any other, and from itself before it was written to."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, file: BufferedReader) -> Stamp:
+        """Read the stamp of an open file."""
+        status = os.fstat(file.fileno())
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 @frozen
 class LocalFile:
-    """A file or bytes whose kind is known and accepted."""
+    """A file or bytes whose kind is known and accepted.
+
+    Reading raises `ValidationError` as soon as the file is another than the one that was looked at: gone, replaced,
+    or written to. Nothing of it is kept open, so that whoever stops reading leaves nothing behind.
+    """
 
     source: Path | bytes = field(repr=shown)
     kind: str
     size: int
+    stamp: Stamp | None = None
+    """What a file was when it was looked at; None for bytes, which cannot change."""
 
-    def read(self) -> bytes:
-        """Return the content."""
+    def read(self, start: int, size: int) -> memoryview:
+        """Return bytes of the content, uncopied where they are in memory."""
         if isinstance(self.source, bytes):
-            return self.source
-        try:
-            content = self.source.read_bytes()
-        except OSError as error:
-            said = f"{self.source} can no longer be read ({error.strerror})"
-            raise ValidationError(said, value=self.source) from None
-        if len(content) != self.size or kind_of(content[:HEAD]) != self.kind:
-            raise ValidationError(f"{self.source} has changed since it was looked at", value=self.source)
-        return content
+            return memoryview(self.source)[start : start + size]
+        with self._unchanged(self.source) as file:
+            file.seek(start)
+            content = file.read(size)
+        if len(content) != size:
+            raise self._changed(f"it ends after {start + len(content)} bytes")
+        return memoryview(content)
 
-    def data_url(self) -> str:
-        """Return the content as the API takes it inline."""
-        return f"data:{self.kind};base64,{base64.b64encode(self.read()).decode('ascii')}"
+    def sha256(self) -> str:
+        """Return the content's hash, for a file in constant memory."""
+        if isinstance(self.source, bytes):
+            return hashlib.sha256(self.source).hexdigest()
+        with self._unchanged(self.source) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def check(self) -> None:
+        """Look whether the file is still the same."""
+        if isinstance(self.source, Path):
+            with self._unchanged(self.source):
+                pass
+
+    @contextlib.contextmanager
+    def _unchanged(self, path: Path) -> Iterator[BufferedReader]:
+        """Open the file; compare it before, so that nothing huge is read in vain, and after, which covers the read."""
+        try:
+            with _opened(path) as file:
+                self._compare(file)
+                yield file
+                self._compare(file)
+        except OSError as error:
+            raise self._changed(_why(error)) from None
+
+    def _compare(self, file: BufferedReader) -> None:
+        if Stamp.of(file) != self.stamp:
+            raise self._changed("it was replaced or written to")
+
+    def _changed(self, why: str) -> ValidationError:
+        return ValidationError(f"{self.source!s} has changed since it was looked at ({why})", value=self.source)
 
 
 def _open(value: str | bytes | PathLike[str], place: str, accepted: frozenset[str]) -> LocalFile:
     """Look at a local file's beginning, and refuse what Vidu refuses."""
+    source: Path | bytes
+    stamp = None
     if isinstance(value, bytes):
-        source: Path | bytes = value
-        head, size = value[:HEAD], len(value)
+        source, head, size = value, value[:HEAD], len(value)
     else:
         try:
             source = Path(value).expanduser()
-            head, size = _look(source)
+            head, stamp = _look(source)
         except (OSError, ValueError, RuntimeError) as error:
-            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-            said = f"{place}: {shown(str(value))} is neither an http(s) or data URL nor a readable file ({why})"
+            said = f"{place}: {shown(str(value))} is neither an http(s) or data URL nor a readable file ({_why(error)})"
             raise ValidationError(said, field=place, value=value) from None
+        size = stamp.size
     kind = kind_of(head)
     if kind not in accepted:
         found = kind or _foreign(head) or ("an empty file" if not size else "a file of another kind")
         which = "" if isinstance(source, bytes) else f" ({source})"
         said = f"{place} must be one of {', '.join(sorted(accepted))}, not {found}{which}"
         raise ValidationError(said, field=place, value=value, allowed=sorted(accepted))
-    return LocalFile(source, kind, size)
+    return LocalFile(source, kind, size, stamp)
 
 
-def _look(path: Path) -> tuple[bytes, int]:
-    """Return a file's first bytes and its size."""
-    # Asked before it is opened: opening a pipe would wait for its writer.
-    status = path.stat()
+def _look(path: Path) -> tuple[bytes, Stamp]:
+    """Return a file's first bytes, and what tells it from any other."""
+    # Asked before it is opened, too: opening a device may set something going.
+    _require_regular(path.stat())
+    with _opened(path) as file:
+        stamp = Stamp.of(file)
+        return file.read(HEAD), stamp
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    with open(path, "rb", opener=_open_at_once) as file:
+        _require_regular(os.fstat(file.fileno()))
+        yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | _AT_ONCE)
+
+
+def _require_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a regular file")
-    with path.open("rb") as file:
-        return file.read(HEAD), status.st_size
+        raise OSError("not a regular file")
+
+
+def _why(error: Exception) -> str:
+    """Say what the system said, without the path: that is said already."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
 
 
 def _foreign(head: bytes) -> str | None:
@@ -162,10 +241,10 @@ def resolved(body: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = _resolve(dict(body), "", None)
     except RecursionError:
         raise ValidationError("the request is nested without end") from None
-    inline = sum(4 * -(-file.size // 3) for file in _files(found))
-    if inline > _BODY_LIMIT:
-        said = f"the local files take {inline} bytes as base64; a request holds {_BODY_LIMIT}. Give URLs instead"
-        raise ValidationError(said, field="images", value=inline, allowed=(_BODY_LIMIT,))
+    inline = sum(base64_size(file.size) for file in _files(found))
+    if inline > BODY_LIMIT:
+        said = f"the local files take {inline} bytes as base64; a request holds {BODY_LIMIT}. Give URLs instead"
+        raise ValidationError(said, field="images", value=inline, allowed=(BODY_LIMIT,))
     return found
 
 
@@ -189,47 +268,44 @@ def _files(value: object) -> Iterator[LocalFile]:
             yield from _files(item)
 
 
-def encoded(body: Mapping[str, Any]) -> bytes:
-    """Return a resolved body as the JSON that is sent.
-
-    Raises:
-        ValidationError: a value that JSON does not hold, a file that has changed meanwhile, or too much in all.
-
-    """
-    try:
-        sent = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_inline).encode()
-    except ValidationError:
-        raise
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValidationError(f"the request holds what JSON cannot: {error}") from None
-    if len(sent) > _BODY_LIMIT:
-        raise ValidationError(f"the request takes {len(sent)} bytes; Vidu accepts {_BODY_LIMIT}. Give URLs instead")
-    return sent
-
-
 def has_files(body: Mapping[str, Any]) -> bool:
-    """Whether encoding will read files, which belongs in a thread."""
+    """Whether a resolved body has local files in it, so that `digest` will read them."""
     return any(True for _ in _files(body))
 
 
-def _inline(value: object) -> object:
-    if isinstance(value, LocalFile):
-        return value.data_url()
-    raise ValidationError(f"{shown(value)} is nothing that JSON holds", value=value)
+def encoded(body: Mapping[str, Any], place: Callable[[LocalFile], object]) -> bytes:
+    """Return a resolved body as compact JSON in UTF-8, with what `place` says where its files are, in their order.
 
+    Raises:
+        ValidationError: a value that JSON does not hold.
 
-def digest(body: Mapping[str, Any]) -> str:
-    """Return a hash that two resolved bodies share only if they ask for the same, files included."""
+    """
 
-    def fingerprint(value: object) -> object:
+    def stand_in(value: object) -> object:
         if isinstance(value, LocalFile):
-            return {"sha256": hashlib.sha256(value.read()).hexdigest()}
-        return _inline(value)
+            return place(value)
+        raise ValidationError(f"{shown(value)} is nothing that JSON holds", value=value)
 
     try:
-        said = json.loads(json.dumps(body, default=fingerprint))
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=stand_in).encode()
     except ValidationError:
         raise
     except (ValueError, TypeError, RecursionError) as error:
         raise ValidationError(f"the request holds what JSON cannot: {error}") from None
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def digest(body: Mapping[str, Any]) -> str:
+    """Return a hash that two resolved bodies share only if they ask for the same, files included.
+
+    Files are read, in constant memory: call it in a thread if `has_files`.
+
+    Raises:
+        ValidationError: a value that JSON does not hold, or a file that has changed since it was looked at.
+
+    """
+    mark = secrets.token_hex()
+    text = encoded(body, lambda file: {mark: file.sha256()})
+    # Read back first: only then are all names texts, which can be sorted.
+    canonical = json.dumps(json.loads(text), sort_keys=True)
+    # A name without quotes is no JSON, so that no body without a file can have the same text.
+    return hashlib.sha256(canonical.replace(f'"{mark}"', "sha256").encode()).hexdigest()

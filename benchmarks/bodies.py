@@ -1,0 +1,122 @@
+"""What it costs to send large pictures: 50 of 10 MB, 8 on their way at a time, to a consumer that never waits.
+
+Run it with `python benchmarks/bodies.py`. CPU is a ratio to `binascii.b2a_base64` plus `hashlib.sha256` of the same
+bytes in memory, both in the same run and in turns. Ours hashes each file once and streams it once, from the page cache.
+"""
+
+# ruff: noqa: INP001, T201 - a script, and it prints
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import contextlib
+import hashlib
+import os
+import statistics
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+from vidu_async.bodies import body_of
+from vidu_async.media import digest, resolved
+
+PICTURES, AT_ONCE, SIZE, ROUNDS = 50, 8, 10**7, 7
+TICK = 0.001
+
+
+async def send(path: Path, free: asyncio.Semaphore) -> None:
+    """Look at a picture, hash it and stream it: all that a submission does with it."""
+    async with free:
+        body = await asyncio.to_thread(resolved, {"model": "m", "images": [path], "prompt": "the fox runs"})
+        await asyncio.to_thread(digest, body)
+        async for _ in body_of(body).pieces():
+            pass
+
+
+async def send_all(paths: list[Path]) -> None:
+    """Send every picture."""
+    free = asyncio.Semaphore(AT_ONCE)
+    await asyncio.gather(*(send(path, free) for path in paths))
+
+
+async def holds(paths: list[Path], pause: float) -> float:
+    """Return by how many seconds, at worst, something that wants its turn after a pause gets it too late."""
+    worst = 0.0
+
+    async def tick() -> None:
+        nonlocal worst
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(pause)
+            worst = max(worst, time.perf_counter() - began - pause)
+
+    ticking = asyncio.create_task(tick())
+    await send_all(paths)
+    ticking.cancel()
+    return worst
+
+
+def peak(paths: list[Path]) -> float:
+    """Return the most bytes in memory at any time."""
+    tracemalloc.start()
+    asyncio.run(send_all(paths))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+def at_least(path: Path) -> float:
+    """Return CPU seconds per picture of what nobody can do without."""
+    content = path.read_bytes()
+    began = time.process_time()
+    for _ in range(PICTURES):
+        binascii.b2a_base64(content)
+        hashlib.sha256(content).digest()
+    return (time.process_time() - began) / PICTURES
+
+
+def ours(paths: list[Path]) -> float:
+    """Return our CPU seconds per picture, all threads together."""
+    began = time.process_time()
+    asyncio.run(send_all(paths))
+    return (time.process_time() - began) / PICTURES
+
+
+@contextlib.contextmanager
+def pictures() -> Iterator[list[Path]]:
+    """Make as many different pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{number}.png") for number in range(PICTURES)]
+        for path in paths:
+            path.write_bytes(b"\x89PNG\r\n\x1a\n" + os.urandom(SIZE - 8))
+        yield paths
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    with pictures() as paths:
+        asyncio.run(send_all(paths))  # the page cache is warm from here on
+        most = peak(paths)
+        pairs = [(at_least(paths[0]), ours(paths)) for _ in range(ROUNDS)]
+        late = [asyncio.run(holds(paths, TICK)) for _ in range(ROUNDS)]
+        turns = [asyncio.run(holds(paths, 0)) for _ in range(ROUNDS)]
+    ratio = statistics.median(mine / least for least, mine in pairs)
+    print(
+        f"{PICTURES} pictures of {SIZE / 1e6:.0f} MB, {AT_ONCE} at a time; medians of {ROUNDS} rounds (and the worst)"
+    )
+    print(f"peak memory in all                  {most / 1e6:6.1f} MB     goal <= 10")
+    print(f"CPU / (b2a_base64 + sha256)         {ratio:6.2f} x      goal <= 1.5")
+    print(f"  of ours, per picture              {statistics.median(mine for _, mine in pairs) * 1e3:6.1f} ms")
+    print(f"lateness of a 1 ms tick             {_ms(late)}   goal <= 15")
+    print(f"time between two turns of the loop  {_ms(turns)}   goal <= 15")
+
+
+def _ms(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds) * 1e3:6.1f} ms ({max(seconds) * 1e3:.1f})"
+
+
+if __name__ == "__main__":
+    main()
