@@ -8,12 +8,12 @@ from pathlib import Path
 
 from attrs import fields
 
-from vidu_async import Gateway, TextToVideo, ViduError
+from vidu_async import Gateway, SubmissionUnknownError, TextToVideo, ViduError
 from vidu_async.protocol import calls
 from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.gateway import DOCUMENTED
 from vidu_async.protocol.reasons import REASONS, Reason
-from vidu_async.submission import judge
+from vidu_async.verdict import LostAnswerError, judge
 
 README = Path(__file__).parent.parent / "README.md"
 _CREATION = calls.create(Gateway.vidu(), TextToVideo(model="viduq3-turbo", prompt="a fox"))
@@ -38,9 +38,11 @@ def reasons() -> str:
 def _refused(word: str, status: int) -> ViduError:
     body = json.dumps({"code": status, "reason": word, "message": "", "metadata": {}})
     try:
-        judge(_CREATION, Answer(status, body.encode()), "key")
+        judge(_CREATION, Answer(status, body.encode()))
     except ViduError as error:
         return error
+    except LostAnswerError as lost:
+        return SubmissionUnknownError("", key="", evidence=lost.evidence)
     raise AssertionError(word)
 
 

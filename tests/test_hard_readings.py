@@ -12,7 +12,6 @@ from vidu_async import (
     Gateway,
     NotFoundError,
     RateLimitError,
-    SubmissionUnknownError,
     TextToVideo,
     ViduError,
 )
@@ -20,7 +19,7 @@ from vidu_async.protocol import calls
 from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.refusals import dig, error_from
 from vidu_async.protocol.wire import read_credits, read_id, read_nothing, read_page, read_task
-from vidu_async.submission import is_throttle, judge
+from vidu_async.verdict import LostAnswerError, is_throttle, judge
 
 ASKED = "911045603801182209"
 IN, OUT = "https://a.example/in.png", "https://a.example/out.mp4"
@@ -35,8 +34,8 @@ def told(status: int, body: object) -> Answer:
 def created(status: int, body: object) -> Any:
     """Return the task that a creation's answer is, or the error it means."""
     try:
-        return judge(CREATION, told(status, body), "k")
-    except ViduError as error:
+        return judge(CREATION, told(status, body))
+    except (ViduError, LostAnswerError) as error:
         return error
 
 
@@ -91,7 +90,7 @@ def test_a_word_in_a_refusal_that_is_no_refusal_makes_it_unknown(status: int, bo
     """Such a creation is neither sent again nor called unpaid."""
     error = created(status, body)
 
-    assert type(error) is SubmissionUnknownError
+    assert type(error) is LostAnswerError
     assert error.paid == "maybe"
 
 
@@ -124,7 +123,7 @@ def test_a_refusal_that_names_a_task_is_unknown_and_keeps_its_id(status: int, bo
     """It is all there is to find the task by."""
     error = created(status, body)
 
-    assert type(error) is SubmissionUnknownError
+    assert type(error) is LostAnswerError
     assert not is_throttle(error)
     assert ASKED in error.evidence
 
@@ -135,7 +134,7 @@ def test_a_named_task_counts_whatever_its_id_looks_like(task_id: Any, dress: Any
     """Gateways make ids of their own."""
     error = created(429, {"code": 429, "message": "queued", **dress(task_id)})
 
-    assert type(error) is SubmissionUnknownError
+    assert type(error) is LostAnswerError
     assert str(task_id) in error.evidence
 
 
@@ -186,7 +185,7 @@ def test_a_created_task_is_taken_by_its_own_id(body: Any) -> None:
 )
 def test_a_failed_request_is_no_failed_task(body: Any) -> None:
     """What became of the creation, nobody knows."""
-    assert type(created(200, body)) is SubmissionUnknownError
+    assert type(created(200, body)) is LostAnswerError
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from vidu_async import (
     PolicyViolationError,
     RateLimitError,
     ServerError,
-    SubmissionUnknownError,
     TextToVideo,
     ViduError,
 )
@@ -27,8 +26,8 @@ from vidu_async.protocol import calls
 from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.reasons import REASONS
 from vidu_async.protocol.refusals import error_from
-from vidu_async.submission import is_throttle, judge
 from vidu_async.testing import Reply, Simulator
+from vidu_async.verdict import LostAnswerError, is_throttle, judge
 
 TRACE = "04e5c2fe159ff7c574acd0424e78c35f"
 FOX = TextToVideo(model="viduq3-turbo", prompt="a fox")
@@ -54,11 +53,11 @@ def refused(status: int, body: object, **headers: str) -> APIError:
     )
 
 
-def judged(status: int, body: object) -> ViduError:
+def judged(status: int, body: object) -> ViduError | LostAnswerError:
     """Return what a creation's answer means."""
     call = calls.create(Gateway.kkiai(), FOX)
-    with pytest.raises(ViduError) as raised:
-        judge(call, Answer(status, json.dumps(body).encode()), "k")
+    with pytest.raises((ViduError, LostAnswerError)) as raised:
+        judge(call, Answer(status, json.dumps(body).encode()))
     return raised.value
 
 
@@ -284,7 +283,7 @@ def test_what_may_have_been_created_is_unknown(status: int, body: Any) -> None:
     """Every status counts that the answer has or repeats; one that is no refusal outweighs the others."""
     error = judged(status, body)
 
-    assert type(error) is SubmissionUnknownError
+    assert type(error) is LostAnswerError
     assert error.paid == "maybe"
 
 
@@ -292,7 +291,7 @@ def test_the_evidence_holds_what_was_answered() -> None:
     """An id in there is worth keeping."""
     error = judged(502, {"task_id": "911", "state": "created"})
 
-    assert isinstance(error, SubmissionUnknownError)
+    assert isinstance(error, LostAnswerError)
     assert "911" in error.evidence
 
 

@@ -251,7 +251,7 @@ def test_a_whole_number_is_taken_as_digits_and_of_any_type(seed: Any, sent: int)
 @given(payload=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_a_payload_goes_out_byte_for_byte(payload: str) -> None:
     """It is the user's own, and comes back to them."""
-    body = encoded(text_to_video(payload=payload).to_wire())
+    body = encoded(text_to_video(payload=payload).to_wire(), str)
 
     assert json.loads(body)["payload"] == payload
     assert json.dumps(payload, ensure_ascii=False).encode() in body

@@ -39,7 +39,11 @@ class Abilities:
     def require(self, ability: str) -> None:
         """Refuse what this gateway is known not to do."""
         if not self.has(ability):
-            said = "it said so when it was asked before" if ability in self._lacking else f"Gateway({ability}=False) says so"
+            said = (
+                "it said so when it was asked before"
+                if ability in self._lacking
+                else f"Gateway({ability}=False) says so"
+            )
             raise UnsupportedError(f"{self._gateway.base_url} cannot {_WHAT[ability]}: {said}")
 
     async def ask(self, ability: str, call: Call[T]) -> T:

@@ -13,9 +13,10 @@ from vidu_async import media
 from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
-from vidu_async.journal import ENDED, SUBJECTS, UNRESOLVED, MemoryJournal, Row, RowState, new_key
+from vidu_async.journal import SUBJECTS, UNRESOLVED, MemoryJournal, Row, RowState, new_key
 from vidu_async.journal_file import Journal
 from vidu_async.limiter import Limiter, Limits
+from vidu_async.outbox import Order, Outbox
 from vidu_async.polling import Polling, PollingPolicy
 from vidu_async.protocol import calls
 from vidu_async.protocol.errors import (
@@ -31,7 +32,6 @@ from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import Request
 from vidu_async.reconcile import Reconciler, Unresolved, hashed
 from vidu_async.settings import ApiKey, Timeouts, check, check_proxy, fault_of, gateway_from
-from vidu_async.outbox import Order, Outbox
 from vidu_async.transport import Connections, Transport
 from vidu_async.watcher import Watcher
 

@@ -7,6 +7,7 @@ key share one call. Whoever comes later with the same key is told by the journal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -145,33 +146,29 @@ class Outbox:
         submission = sending.submission = Submission(
             row, order.call, order.body, transport, self._limiter, self._journal, self.breaker, sending.has_left
         )
-        is_lost = False
-        try:
-            created, permit = await submission.run()
-        except SubmissionUnknownError:
-            is_lost = True
-        if is_lost:
-            created, permit = await self._search(sending)
+        created, permit = await self._created(sending, submission)
         accepted = order.accept(row, created, permit)
         try:
             await self._journal.settled()
         except asyncio.CancelledError:
             pass  # the loop is ending: the answer is known all the same, and is being written
         except JournalError as error:
-            _log.error("task %s is paid, and the journal could not be told: %s", row.task_id, error.said)  # noqa: TRY400
+            _log.error("task %s is paid, and the journal could not be told: %s", row.task_id, error.said)
         return accepted
 
     async def _claim(self, order: Order[Any, Any]) -> tuple[Row, bool]:
         """Claim the order's key; if another process is sending it right now, wait for what becomes of it."""
         while True:
             row, is_new = await self._journal.prepare(order.wanted, retry_failed=order.retry_failed)
-            if is_new or row.state is not RowState.PREPARED and row.state is not RowState.COMMITTED:
+            if is_new or (row.state is not RowState.PREPARED and row.state is not RowState.COMMITTED):
                 return row, is_new
             await asyncio.sleep(_SIBLING_PAUSE)
 
-    async def _search(self, sending: _Sending) -> tuple[object, Permit | None]:
-        """Look for the task of a lost answer; send it again after the quiet time, if the user chose so."""
-        row, submission = sending.row, cast("Submission[Any]", sending.submission)
+    async def _created(self, sending: _Sending, submission: Submission[Any]) -> tuple[object, Permit | None]:
+        """Send; if the answer is lost look for its task, and send again after the quiet time if the user chose so."""
+        row = sending.row
+        with contextlib.suppress(SubmissionUnknownError):  # it is looked for outside, to be no context of what comes
+            return await submission.run()
         self._lost[row.key] = sending.order
         if row.endpoint == SUBJECTS:  # no list tells how a subject came to be
             self._journal.note(row, RowState.HELD)

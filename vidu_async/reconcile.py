@@ -63,7 +63,9 @@ def windows(rows: Iterable[Row], skew: float) -> list[tuple[datetime, datetime, 
         else:
             group = [row]
         found.append((since, until, group))
-    return [(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC), group) for since, until, group in found]
+    return [
+        (datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC), group) for since, until, group in found
+    ]
 
 
 def _left_at(row: Row) -> float:
@@ -285,7 +287,9 @@ class Reconciler:
         for start in range(0, len(tasks), _AT_ONCE):
             some = tasks[start : start + _AT_ONCE]
             for task, answer in zip(
-                some, await asyncio.gather(*(self._fetch(task.id) for task in some), return_exceptions=True), strict=True
+                some,
+                await asyncio.gather(*(self._fetch(task.id) for task in some), return_exceptions=True),
+                strict=True,
             ):
                 if isinstance(answer, NotFoundError):
                     continue  # a replica that lags: the next look will tell

@@ -54,7 +54,7 @@ class Upload(Payload):
         self._size = body.size
         self._body, self._flight, self._commit, self._on_progress = body, flight, commit, on_progress
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:  # noqa: ARG002 - aiohttp's own
         """Refuse: it is sent, never shown."""
         raise TypeError("a body that streams is not shown as text")
 
@@ -105,7 +105,7 @@ def keep_unsent_low(address: tuple[object, ...]) -> socket.socket:
     """Return a socket whose kernel holds few unsent bytes, where the platform lets it be told."""
     family, kind, protocol = address[:3]
     made = socket.socket(family, kind, protocol)  # type: ignore[arg-type]
-    made.setblocking(False)
+    made.setblocking(False)  # noqa: FBT003 - the standard library's own
     if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
         with contextlib.suppress(OSError):
             made.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)

@@ -12,6 +12,7 @@ from vidu_async.protocol.errors import (
     APIError,
     AuthenticationError,
     InsufficientCreditsError,
+    Paid,
     PermissionDeniedError,
     ProtocolError,
     RateLimitError,
@@ -36,6 +37,8 @@ _IN_PROCESS = "OperationInProcess"
 
 class LostAnswerError(Exception):
     """An answer that does not say whether anything was created. It never leaves the library."""
+
+    paid: Paid = "maybe"
 
     def __init__(self, evidence: str, refusal: APIError | None = None) -> None:
         super().__init__(evidence)
@@ -63,6 +66,7 @@ def judge(call: Call[T], answer: Answer) -> T:
     if evidence:
         raise LostAnswerError(evidence)
     error = error_from(answer, call.body)
+    error.paid = "no"
     if is_throttle(error) or _is_refusal(error, answer):
         raise error
     if 300 <= answer.status < 400 and not error.tasks:  # noqa: PLR2004 - the range is the definition

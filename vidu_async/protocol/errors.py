@@ -278,7 +278,7 @@ class SubmissionUnknownError(ViduError):
         "and client.resolve(error.key, ...) settles it."
     )
 
-    def __init__(  # noqa: PLR0913 - what is known of it
+    def __init__(
         self,
         message: str,
         *,

@@ -253,9 +253,12 @@ class Simulator:
         self._service.intercept = intercept
 
     def client(self, **options: Any) -> ViduClient:  # noqa: ANN401 - handed on as they are
-        """Return a client of this service that polls, and looks for lost tasks, at its pace. `options` go to `ViduClient` and win."""
+        """Return a client of this service that polls, and looks for lost tasks, at its pace.
+
+        `options` go to `ViduClient` and win.
+        """
         shortest, longest = (max(_QUICKEST, pause * self._own.time_scale) for pause in (_SHORTEST_POLL, _LONGEST_POLL))
-        settings = {
+        settings: dict[str, Any] = {
             "api_key": self.api_key,
             "gateway": self.gateway,
             "polling": Polling(min_interval=shortest, max_interval=longest),
