@@ -275,6 +275,20 @@ def test_a_file_that_has_changed_is_not_hashed(tmp_path: Path, change: Callable[
     assert refused.value.value == path
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [(Path.unlink, "No such file"), (_become_a_pipe, "not a regular file"), (_rewrite, "replaced or written to")],
+)
+def test_the_reason_for_a_refusal_is_told(tmp_path: Path, change: Callable[[Path], None], why: str) -> None:
+    """It says what to look for."""
+    path = picture(tmp_path / "fox.png")
+    found = resolved({"images": [path]})
+    change(path)
+
+    with pytest.raises(ValidationError, match=why):
+        digest(found)
+
+
 async def test_the_first_of_two_files_is_looked_at_again_in_the_end(tmp_path: Path) -> None:
     """It may have been half written when it was looked at and read."""
     first, second = picture(tmp_path / "fox.png"), picture(tmp_path / "hen.png")

@@ -151,19 +151,16 @@ async def test_a_policy_refusal_is_told_apart(sim: Simulator, vidu: ViduClient) 
         await vidu.submit(REQUEST)
 
 
-async def test_a_result_accepted_but_unanswered_is_found_in_the_list(sim: Simulator, vidu: ViduClient) -> None:
-    """What the error advises works: the lost task is there, and paid once."""
+async def test_a_creation_accepted_but_unanswered_is_found_in_the_list(sim: Simulator, vidu: ViduClient) -> None:
+    """Its task repeats the payload that it was sent with: the caller has its handle, and it is paid once."""
 
     async def drop(method: str, *_: object) -> Any:
         return DROP_AFTER if method == "POST" else None
 
     sim.intercept = drop
-    with pytest.raises(Exception, match=r"may be paid.*client\.tasks\(\)"):
-        await vidu.submit(REQUEST)
-    sim.intercept = None
-    (found,) = [task async for task in vidu.tasks()]
-    assert [found.id] == list(sim.tasks)
-    assert (await vidu.attach(found.id)).has_result
+    handle = await vidu.submit(REQUEST)
+    assert [handle.task_id] == list(sim.tasks)
+    assert (await handle).has_result
 
 
 async def test_tasks_are_listed_page_by_page(vidu: ViduClient, sim: Simulator) -> None:

@@ -69,7 +69,7 @@ async def test_a_log_at_debug_shows_no_key_no_file_and_no_signature(
     request = ImageToVideo(model="viduq3-turbo", images=[EXAMPLES / "dawn.png"], callback_url=link)
     faults = Faults(cuts=0.2, refusals={502: 0.1})
     caplog.set_level(logging.DEBUG)
-    async with Simulator(api_key=KEY, seed=1, faults=faults) as sim, sim.client() as vidu:
+    async with Simulator(api_key=KEY, seed=1, faults=faults, lists=False) as sim, sim.client() as vidu:
         for number in range(20):
             try:
                 task = await vidu.run(request)

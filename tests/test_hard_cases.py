@@ -90,7 +90,10 @@ def test_an_answer_that_trickles_is_given_up() -> None:
             await asyncio.sleep(60)
 
     async def main() -> None:
-        async with faulty.FaultyServer(creates=[trickle], looks=[trickle]) as server, client(server) as vidu:
+        async with (
+            faulty.FaultyServer(creates=[trickle], looks=[trickle]) as server,
+            ViduClient("test-key", gateway=Gateway(base_url=server.url, lists=False)) as vidu,
+        ):
             with pytest.raises(SubmissionUnknownError):
                 await vidu.submit(REQUEST)
             assert asyncio.get_running_loop().time() == pytest.approx(180, abs=1)

@@ -7,6 +7,8 @@ import base64
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -455,6 +457,26 @@ def test_a_digest_of_a_large_file_takes_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
     assert peak < 2 * 10**6
+
+
+_FORK = """
+import os, sys
+from vidu_async.media import _hashing, digest, resolved
+body = resolved({"model": "m", "images": [sys.argv[1]]})
+with _hashing:
+    child = os.fork()
+    if not child:
+        os._exit(digest(body) != sys.argv[2])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_process_forked_while_a_file_was_hashed_can_hash_its_own(tmp_path: Path) -> None:
+    """The thread that had its turn does not exist there, and would never end it."""
+    path = write(tmp_path / "fox.png", PNG)
+    command = [sys.executable, "-c", _FORK, str(path), digest(resolved(picture(path)))]
+
+    subprocess.run(command, check=True, timeout=30)
 
 
 # What was looked at

@@ -188,8 +188,8 @@ class ViduClient:
             JournalError: the journal cannot be written. Nothing is paid.
             ConnectError, TransportError, RequestTimeoutError: the server did not see it whole in four tries (one, if it
                 is a `TLSError`). Nothing is paid.
-            APIError, ProtocolError: the server refused or redirected. Nothing is paid. After `InsufficientCreditsError`,
-                401 and 403 nothing more is sent until `resume()`.
+            APIError, ProtocolError: the server refused or redirected. Nothing is paid. After no credits, a 401 or a 403
+                nothing more is sent until `resume()`.
             SubmissionUnknownError: the answer was lost, and no task was found. It may be paid.
             ConfigError: the client is closed, or in use by another running loop. Nothing is paid.
 
@@ -283,7 +283,7 @@ class ViduClient:
     def unfinished(self) -> list[TaskHandle]:
         """Return the handles of all accepted tasks that the journal does not know to have ended, oldest first.
 
-        With a journal file also those of other clients and of processes that have ended. Nothing is asked of the server.
+        With a journal file also those of other clients, and of processes that ended. Nothing is asked of the server.
         """
         return [self._handle_of(row) for row in self._journal.unfinished(self._gateway.url(""))]
 

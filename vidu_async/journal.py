@@ -124,7 +124,7 @@ class Row:
 def conflict(found: Row, wanted: Row) -> IdempotencyConflictError | None:
     """Return the error of a key that already names another request, or the same at another gateway."""
     where = f" at {found.site}" if found.site != wanted.site else ""
-    if not where and found.digest == wanted.digest:
+    if not where and found.digest in {"", wanted.digest}:  # nobody named it then, and nobody hashed it
         return None
     error = IdempotencyConflictError(f"key {wanted.key!r} already names another request{where}")
     error.key = wanted.key

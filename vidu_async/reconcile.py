@@ -10,6 +10,7 @@ What to look for and what proves it are decided by the pure functions at the top
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -142,7 +143,7 @@ class Unresolved:
 class Reconciler:
     """Looks for the lost creations of one site, one look at a time for all of them.
 
-    `list_pages` lists the tasks created in a time, `fetch` queries one, `can_list` tells whether there is a list at all.
+    `list_pages` lists the tasks created in a time, `fetch` queries one, `can_list` tells whether there may be a list.
     """
 
     _journal: Ledger
@@ -166,11 +167,13 @@ class Reconciler:
 
     async def search(self, row: Row, *, to_the_end: bool = False) -> Task | None:
         """Look for a row's task as it gets older: twice, and then without the caller; or as long as there is hope."""
-        if task := await self._look_often(row, LOOKS if to_the_end else LOOKS[:_FIRST]):
-            return task
-        if to_the_end:
-            await asyncio.sleep(_left_at(row) + self._quiet - self._clock())
-        else:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._quiet * LOOKS[-1 if to_the_end else _FIRST]):
+                if task := await self._look_often(row, LOOKS if to_the_end else LOOKS[:_FIRST]):
+                    return task
+                if to_the_end:
+                    await asyncio.sleep(self._quiet)
+        if not to_the_end:
             self._go_on(row, LOOKS[_FIRST:])
         return None
 

@@ -87,7 +87,7 @@ def _agrees(error: APIError, statuses: frozenset[int]) -> bool:
     return error.is_whole and not error.tasks and statuses.issuperset(error.statuses)
 
 
-def is_throttle(error: ViduError) -> bool:
+def is_throttle(error: Exception) -> bool:
     """Whether the server refused at the door and would take the same request later."""
     if not isinstance(error, RateLimitError):
         return False
