@@ -21,6 +21,7 @@ import pytest
 
 from vidu_async import ConfigError, IdempotencyConflictError, Journal, JournalError
 from vidu_async.journal import Row, RowState
+from vidu_async.owners import Owner
 from vidu_async.places import network_of
 from vidu_async.testing import run_virtual
 
@@ -132,12 +133,41 @@ async def test_a_new_file_is_whole_and_private(path: Path) -> None:
     assert os.listdir(path.parent / "journal.db-owners") == []
 
 
+def printed(program: str, path: Path) -> str:
+    """Return what a program prints that is given the path of a journal; whatever warns makes it fail."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def test_making_one_touches_no_disk(path: Path) -> None:
     """And loads no SQLite; an unused one leaves nothing."""
-    program = "import sys; from vidu_async import Journal; Journal(sys.argv[1]);print('sqlite3' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    program = "import sys; from vidu_async import Journal; Journal(sys.argv[1]); print('sqlite3' in sys.modules)"
+    assert printed(program, path) == "False\n"
     assert os.listdir(path.parent) == []
+
+
+def test_where_there_are_no_file_locks_it_says_so(path: Path) -> None:
+    """As on Windows; without a file the client works there, too."""
+    opening = """
+try:
+    sys.modules["fcntl"] = None
+    asyncio.run(journal.open())
+except JournalError as error:
+    print(error)
+"""
+    assert "needs POSIX file locks" in printed(f"{PRELUDE}{opening}", path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+async def test_one_that_may_not_be_written_is_refused(path: Path) -> None:
+    """Now, not when something was paid."""
+    await asyncio.to_thread(used, path)
+    path.chmod(0o400)
+    with pytest.raises(JournalError, match="may not be written"):
+        await Journal(path).open()
 
 
 async def test_one_that_others_can_read_is_made_private(path: Path) -> None:
@@ -315,6 +345,17 @@ async def test_nothing_is_committed_to_a_locked_file(path: Path) -> None:
     assert found.state is S.PREPARED
     await journal.commit(claimed)
     assert claimed.attempt == 1
+    await journal.aclose()
+
+
+async def test_a_file_locked_when_it_is_opened_leaves_no_owner(path: Path) -> None:
+    """Nothing is sent, and it opens as soon as it can."""
+    await asyncio.to_thread(used, path)
+    journal = Journal(path, busy_timeout=0.05)
+    with locked(path), pytest.raises(JournalError, match="locked"):
+        await journal.prepare(Row(key="unnamed"))
+    assert os.listdir(path.parent / "journal.db-owners") == []
+    assert (await journal.prepare(Row(key="unnamed")))[1]
     await journal.aclose()
 
 
@@ -614,9 +655,7 @@ if child:
     os.waitpid(child, 0)
     print(sorted(one.key for one in journal.unfinished({SITE!r})))
 """
-    command = [sys.executable, "-W", "error", "-c", program, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.stdout, done.stderr) == ("['child', 'parent']\n", "")
+    assert printed(program, path) == "['child', 'parent']\n"
 
 
 async def test_a_file_holds_what_a_row_holds_and_no_more(path: Path) -> None:
@@ -630,6 +669,15 @@ async def test_a_file_holds_what_a_row_holds_and_no_more(path: Path) -> None:
         "submissions": set(attrs.asdict(claimed)),
         "events": {"token", "at", "attempt", "state", "reason"},
     }
+
+
+def test_what_a_file_says_of_an_owner_leads_nowhere_else(tmp_path: Path) -> None:
+    """Only what looks like an owner's name is looked for, and perhaps removed."""
+    (tmp_path / "precious.lock").touch()
+    owner = Owner.enter(tmp_path / "owners")
+    assert not owner.is_alive("../precious")
+    assert (tmp_path / "precious.lock").exists()
+    owner.release()
 
 
 # Loops and ends
@@ -653,9 +701,7 @@ def test_dropping_it_warns_of_nothing_and_keeps_every_fact(path: Path, end: str)
     note = "journal.finished('task of film-7', RowState.SUCCESS, 4)" if end == "pass" else "pass"
     last = f"async def last():\n    {note}\nasyncio.run(last())\n{end}"
     program = f"{PRELUDE}\nasyncio.run(accepted('film-7'))\n{last}"
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", program, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert printed(program, path) == ""
 
     async def look() -> None:
         journal = Journal(path)
