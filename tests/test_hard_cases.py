@@ -22,6 +22,7 @@ from vidu_async import (
     ConfigError,
     Creation,
     DownloadError,
+    Gateway,
     ImageToVideo,
     InsufficientCreditsError,
     Limits,
@@ -47,7 +48,7 @@ MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 8
 
 def client(server: faulty.FaultyServer, **settings: Any) -> ViduClient:
     """Return a client of that server."""
-    return ViduClient("test-key", base_url=server.url, **settings)
+    return ViduClient("test-key", gateway=Gateway(base_url=server.url, lists=False), **settings)
 
 
 def test_closing_never_calls_a_sent_creation_unpaid() -> None:

@@ -754,7 +754,7 @@ async def test_a_row_comes_back_as_it_went(path: Path) -> None:
     full = Row(
         key="k", is_named=True, token="t", site=SITE, endpoint="img2video", digest="d", proof="p", model="viduq3-turbo",
         duration=5, prompt="h", off_peak=True, key_print="12345678", reason="r", status=200, trace_id="t-1", credits=4,
-        evidence="e", answered_at=2.5, likely="1 2", possible_duplicate=True,
+        evidence="e", answered_at=2.5, possible_duplicate=True,
     )  # fmt: skip
     claimed, _ = await journal.prepare(full)
     await journal.commit(claimed)

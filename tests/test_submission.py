@@ -32,6 +32,7 @@ from vidu_async import (
     ProxyError,
     RateLimitError,
     RawRequest,
+    RequestTimeoutError,
     SubmissionUnknownError,
     TaskState,
     TextToVideo,
@@ -158,6 +159,7 @@ async def test_a_refusal_is_typed_unpaid_and_not_repeated(
         assert type(caught.value) is kind
         assert (caught.value.paid, caught.value.key) == ("no", "row 1")
         assert len(server.creations) == 1
+        vidu.resume()  # some refusals stop all submissions
         handle = await vidu.submit(REQUEST, key="row 1")
     assert handle.task_id == "911045603801182208"
 
@@ -179,7 +181,7 @@ def test_a_429_is_waited_out_and_sent_again() -> None:
         busy = faulty.refuse(429, "QuotaExceeded", Retry_After="7")
         async with faulty.FaultyServer(creates=[busy, busy, faulty.created()]) as server, client(server) as vidu:
             await vidu.submit(REQUEST)
-            assert asyncio.get_running_loop().time() == pytest.approx(14, abs=1)
+            assert 14 <= asyncio.get_running_loop().time() < 16  # everybody comes back a little later, not all at once
             assert len({asked.body for asked in server.creations}) == 1
             assert len(server.creations) == 3
 
@@ -310,7 +312,7 @@ async def test_a_silent_server_is_given_up_as_unknown(server: faulty.FaultyServe
 
 
 async def test_a_server_that_stops_reading_is_noticed() -> None:
-    """`Timeouts.write` bounds the time without progress, however large the body."""
+    """`Timeouts.write` bounds the time without progress. The last byte was kept back: nothing is paid."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -321,9 +323,11 @@ async def test_a_server_that_stops_reading_is_noticed() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with ViduClient("test-key", base_url=url, timeouts=Timeouts(write=0.2)) as vidu:
             picture = PNG + bytes(12_000_000)
-            with pytest.raises(SubmissionUnknownError, match="in time"):
+            with pytest.raises(RequestTimeoutError, match="in time") as caught:
                 await vidu.submit(ImageToVideo(model="viduq3-turbo", images=[picture]))
-        writers[0].close()
+        assert (caught.value.paid, caught.value.phase, len(writers)) == ("no", "uploading", 4)
+        for writer in writers:
+            writer.close()
 
 
 async def test_a_cancelled_caller_loses_no_paid_task(server: faulty.FaultyServer) -> None:

@@ -186,6 +186,11 @@ def check_edge(row: Row, state: RowState) -> None:
         raise AssertionError(f"submission {row.key} cannot go from {row.state} to {state}")
 
 
+def answered(state: RowState, facts: dict[str, Any], now: float) -> dict[str, Any]:
+    """Return the facts with the moment, where they tell of an answer."""
+    return {"answered_at": now, **facts} if state in {_S.ACCEPTED, _S.REFUSED} else facts
+
+
 def move(row: Row, state: RowState, facts: dict[str, Any]) -> None:
     """Change a row in memory."""
     check_edge(row, state)
@@ -225,7 +230,7 @@ class MemoryJournal:
 
     def note(self, row: Row, state: RowState, **facts: Any) -> None:  # noqa: ANN401 - fields of Row
         """Move a row along an edge."""
-        move(row, state, facts)
+        move(row, state, answered(state, facts, self._clock()))
         if state is RowState.ACCEPTED:
             self._by_task[row.task_id] = row
         elif state is RowState.REFUSED:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field
 
-from vidu_async.journal import Row, RowState, check_edge, move
+from vidu_async.journal import Row, RowState, answered, check_edge, move
 from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError, JournalError
 from vidu_async.settings import check
@@ -108,7 +108,7 @@ class Journal:
     def note(self, row: Row, state: RowState, **facts: Any) -> None:  # noqa: ANN401 - fields of Row
         """Move a row along an edge; written soon."""
         self._writer.check_process()
-        move(row, state, facts)
+        move(row, state, answered(state, facts, self._clock()))
         if state is RowState.PREPARED:
             row.owner = self._owner or row.owner
         self._writer.note(values_of(row))

@@ -96,7 +96,7 @@ class Breaker:
             cause.message,
             status=cause.status,
             reason=cause.reason,
-            shown=f"not sent, since submissions stopped at the first such refusal: {cause.message or cause.reason}",
+            shown=f"not sent, since submissions stopped at the first such refusal {cause.message}".strip(),
             advice=f"{type(cause).advice} Then call client.resume().",
         )
         raise noted(error, "no", key)

@@ -275,7 +275,7 @@ class SubmissionUnknownError(ViduError):
     phase = "committed"
     advice = (
         "Do not submit it anew: client.reconcile() looks for its task, client.unresolved() shows what is still open, "
-        "and client.resolve(error.key, ...) settles it."
+        "and client.resolve() settles it by its key."
     )
 
     def __init__(
