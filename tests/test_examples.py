@@ -70,7 +70,7 @@ def test_the_batch_interrupted_and_started_again_pays_once(tmp_path: Path) -> No
 
 def test_the_batch_never_pays_again_for_a_creation_whose_answer_was_lost(tmp_path: Path) -> None:
     """However often it is started: a file says what to do, and deleting it is the consent."""
-    with run_in_thread(Simulator(time_scale=1, faults=Faults(drops_after=1))) as sim:
+    with run_in_thread(Simulator(time_scale=1, faults=Faults(drops_after=1), lists=False)) as sim:
         live = {"VIDU_BASE_URL": sim.url, "VIDU_API_KEY": sim.api_key}
         first = run("batch.py", tmp_path, "--live", **live)
         assert first.stdout.count("may be paid") == 7

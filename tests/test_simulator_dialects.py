@@ -280,7 +280,10 @@ async def test_the_client_takes_a_refusal_for_one_in_every_dialect(dialect: str)
 async def a_night(dialect: str) -> Counter[str]:
     """Run a batch on a bad night, and return how many rows ended how."""
     faults = Faults(failures={"AuditFailed": 0.3}, refusals={"TooManyRequests": 0.1, 502: 0.05}, drops_after=0.05)
-    async with Simulator(seed=3, dialect=dialect, faults=faults, concurrency=20) as sim, sim.client() as vidu:
+    async with (
+        Simulator(seed=3, dialect=dialect, faults=faults, concurrency=20, lists=False) as sim,
+        sim.client() as vidu,
+    ):
         runs = (vidu.run(TextToVideo(model="viduq3-turbo", prompt=f"fox {row}")) for row in range(30))
         ends = await asyncio.gather(*runs, return_exceptions=True)
         assert len(sim.accepted) <= 30

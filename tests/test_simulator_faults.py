@@ -367,7 +367,7 @@ def test_lots_are_drawn_as_often_as_their_shares_say() -> None:
 
 async def test_the_client_does_not_send_a_creation_again_whose_answer_was_lost() -> None:
     """It says that it does not know, and one task is paid."""
-    async with Simulator(faults=Faults(drops_after=1.0)) as sim, sim.client() as vidu:
+    async with Simulator(faults=Faults(drops_after=1.0), lists=False) as sim, sim.client() as vidu:
         with pytest.raises(SubmissionUnknownError):
             await vidu.submit(LAKE)
     assert len(sim.accepted) == 1

@@ -226,6 +226,7 @@ class ViduClient:
     def _accept(self, row: Row, task: Task, permit: Permit | None) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
         if row.state is not RowState.ACCEPTED:  # else it was found, its answer being lost
+            self._reconciler.note_echo(row, task)
             self._journal.note(row, RowState.ACCEPTED, task_id=task.id, credits=task.credits)
         handle = self._handle(task.id, key=row.key, off_peak=row.off_peak)
         handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
@@ -330,7 +331,7 @@ class ViduClient:
         transport = self._bind()
         await self._journal.open()
         row = self._journal.find(key)
-        if row is None or row.state not in UNRESOLVED | {RowState.GIVEN_UP}:
+        if row is None or row.state not in UNRESOLVED:
             state = "is not in the journal" if row is None else f"is {row.state.value}, not unresolved"
             raise ConfigError(f"submission {key!r} {state}; client.unresolved() lists what is")
         if resend:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState, conflict
 from vidu_async.protocol.errors import ConfigError, JournalError, SubmissionUnknownError
@@ -122,7 +122,7 @@ class Outbox:
         if order is None:
             await self._journal.settled()
             return None
-        return await self._wait(self._begin(order, transport))
+        return await self._wait(self._begin(evolve(order, wanted=row), transport))
 
     def forget(self, key: str) -> None:
         """Keep no longer what was needed to send it again."""
@@ -140,7 +140,7 @@ class Outbox:
         row, is_new = await self._claim(order)
         sending.row = row
         if not is_new:
-            if row.state in UNRESOLVED | {RowState.COMMITTED}:
+            if row.state in UNRESOLVED:
                 raise unknown(row, "was sent before")
             return order.recall(row)
         submission = sending.submission = Submission(
@@ -159,8 +159,11 @@ class Outbox:
     async def _claim(self, order: Order[Any, Any]) -> tuple[Row, bool]:
         """Claim the order's key; if another process is sending it right now, wait for what becomes of it."""
         while True:
-            row, is_new = await self._journal.prepare(order.wanted, retry_failed=order.retry_failed)
-            if is_new or (row.state is not RowState.PREPARED and row.state is not RowState.COMMITTED):
+            try:
+                row, is_new = await self._journal.prepare(order.wanted, retry_failed=order.retry_failed)
+            except JournalError as error:
+                raise noted(error, "no", order.wanted.key) from None
+            if is_new or row.state not in {RowState.PREPARED, RowState.COMMITTED}:
                 return row, is_new
             await asyncio.sleep(_SIBLING_PAUSE)
 
@@ -175,7 +178,8 @@ class Outbox:
         elif task := await self._reconciler.search(row, to_the_end=self._resends):
             del self._lost[row.key]
             return task, None
-        if not self._resends or sending.is_abandoned or row.state not in UNRESOLVED:
+        now = self._journal.find(row.key)  # the user may have settled it meanwhile
+        if not self._resends or sending.is_abandoned or now is None or now.state not in UNRESOLVED:
             raise unknown(row)
         self._journal.note(row, RowState.PREPARED, possible_duplicate=True)
         _log.warning("submission %s was not found and is sent again, as on_unknown='resend' says", row.key)

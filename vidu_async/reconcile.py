@@ -162,6 +162,8 @@ class Reconciler:
     """By token: ids of tasks that look alike."""
     _strangers: set[str] = field(factory=set, init=False)
     """Ids of tasks that are none of ours: a payload never changes."""
+    _mute: set[str] = field(factory=set, init=False)
+    """Endpoints that do not repeat payloads."""
     _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _skew: float = field(default=_SKEW, init=False)
 
@@ -278,11 +280,10 @@ class Reconciler:
             else:
                 self._strangers.add(task.id)
                 self._note_likeness(task, rows)
-        for row, tasks in found.values():
-            self._adopt(row, tasks)
+        adopted = [row for row, tasks in found.values() if self._adopt(row, tasks)]
         if failure:
             raise failure
-        return [row for row, _ in found.values()]
+        return adopted
 
     async def _query(self, tasks: list[Task]) -> tuple[list[Task], ViduError | None]:
         """Query each, few at once; return the answers, over what the list told, and what went wrong last."""
@@ -304,15 +305,27 @@ class Reconciler:
                     answers.append(answer.over(task))
         return answers, failure
 
-    def _adopt(self, row: Row, tasks: list[Task]) -> None:
-        """Take the task, the oldest if one submission became several."""
+    def _adopt(self, row: Row, tasks: list[Task]) -> bool:
+        """Take the task, the oldest if one submission became several, unless it was settled while we asked."""
         first, *others = sorted(tasks, key=lambda task: (task.created_at or _EVER, len(task.id), task.id))
         if others:
             ids = ", ".join(task.id for task in others)
             _log.error("submission %s became several tasks, all paid: %s is used, not %s", row.key, first.id, ids)
-        if row.state in UNRESOLVED:
-            self._journal.note(row, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
+        now = self._journal.find(row.key)
+        if now is None or now.state not in UNRESOLVED:
+            _log.error("task %s is that of submission %s, which was settled otherwise meanwhile", first.id, row.key)
+            return False
+        self._journal.note(row, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
         self._found[row.token] = first
+        return True
+
+    def note_echo(self, row: Row, task: Task) -> None:
+        """Say once of an endpoint that its answers prove nothing: what is lost there may not be found."""
+        is_proof = task.stamp == row.token or (row.proof and hashed(task.payload) == row.proof)
+        if not is_proof and row.endpoint not in self._mute:
+            self._mute.add(row.endpoint)
+            said = "%s does not repeat the payload of a creation at %s: if an answer is lost, its task may not be found"
+            _log.warning(said, self._site, row.endpoint)
 
     def _note_likeness(self, task: Task, rows: list[Row]) -> None:
         if task.stamp or task.payload:

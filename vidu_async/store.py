@@ -287,7 +287,10 @@ class Store:
         """Whether somebody, here or elsewhere, is about to send a prepared row."""
         if found.state is not RowState.PREPARED:
             return False
-        return found.key in self._in_hand if found.owner == self.owner else self._owner.is_alive(found.owner)
+        if found.owner != self.owner:
+            return self._owner.is_alive(found.owner)
+        mine = self._in_hand.get(found.key)
+        return mine is not None and mine.state is RowState.PREPARED
 
     def recover(self) -> None:
         """Declare unknown whatever was on its way when its owner's process ended."""
