@@ -243,7 +243,7 @@ def test_what_is_no_journal_is_refused_and_left_alone(path: Path, name: str) -> 
         ("missing/journal.db", "does not exist.*Make the folder"),
         ("/proc/journal.db", "/proc/journal.db cannot be used"),
         ("/sys/journal.db", "/sys/journal.db cannot be used"),
-        ("nul\0byte", "null byte"),
+        ("nul\0byte", "embedded null"),
     ],
 )
 async def test_where_none_can_be_made_it_says_so(tmp_path: Path, place: str, said: str) -> None:

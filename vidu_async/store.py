@@ -86,6 +86,8 @@ _ABANDONED = "the process that sent it ended before its answer came"
 _UNFINISHED = f"{_ROW} WHERE state = 'accepted' AND site = ? ORDER BY committed_at, rowid"
 _UNRESOLVED = f"{_ROW} WHERE state IN ('unknown', 'held') AND site = ? ORDER BY committed_at, rowid"
 _SHARED_PROOF = "SELECT 1 FROM submissions WHERE proof = ? AND proof <> '' AND token <> ?"
+_LOG = 4000
+"""Pages of the log before it is copied into the file: random keys touch many pages, and this writes each less often."""
 _CHUNK = 500
 """Parameters of one statement."""
 _LARGEST = 2**63 - 1
@@ -148,6 +150,7 @@ def _ready(path: Path, *, durability: str, busy_timeout: float, is_alone: bool) 
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
         connection.execute("PRAGMA fullfsync = 1")  # macOS's fsync alone does not reach the disk
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG}")
     except BaseException:
         connection.close()
         raise
