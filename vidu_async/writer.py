@@ -11,6 +11,7 @@ import asyncio
 import copy
 import os
 import threading
+import time
 from collections import deque
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 _BATCH = 256
 """Jobs of one transaction."""
+_LINGER = 0.002
+"""Seconds that a thread with much to do lets jobs gather: a transaction costs far more than what is in it."""
 _IDLE = object()
 
 
@@ -162,6 +165,8 @@ class Writer(Generic[F]):
         while batch := self._next():
             answers = self._transact(batch)
             _tell(batch, answers)
+            if len(batch) > 1:
+                time.sleep(_LINGER)
 
     def _next(self) -> list[_Job[F]]:
         with self._lock:
