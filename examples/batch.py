@@ -1,7 +1,7 @@
 """Every row of jobs.jsonl becomes a file: on the simulator in results/, or with --live, for credits, in live-results/.
 
-Stopped and started again it takes its tasks up, unpaid: their tokens are kept until their files are there. A creation
-whose answer was lost is never sent again by itself: a file beside the results says so until you delete it.
+Stopped in whatever way and started again it goes on, and pays for no row twice: live-results/journal.db knows what was
+sent. A creation whose answer was lost is looked for; what is not found is held until you settle it.
 """
 
 import asyncio
@@ -11,44 +11,22 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from vidu_async import SubmissionUnknownError, ViduClient, request_from_wire
+from vidu_async import ViduClient, ViduError, request_from_wire
 from vidu_async.testing import Simulator
 
 JOBS = Path(__file__).with_name("jobs.jsonl")
 RESULTS = Path("live-results" if "--live" in sys.argv else "results")
 
 
-def token_of(vidu: ViduClient, key: str | None) -> Path:
-    return RESULTS / f".{key}@{vidu.gateway.base_url.rpartition('/')[2]}"
-
-
-def keep_tokens(vidu: ViduClient) -> None:
-    for handle in vidu.unfinished():
-        token_of(vidu, handle.key).write_text(handle.token)
-
-
 async def work(vidu: ViduClient, key: str, endpoint: str, fields: dict[str, Any]) -> None:
     if found := next(RESULTS.glob(f"{key}.*"), None):
         print(f"{key:<10} there      {found}, nothing is paid again")
         return
-    token, doubt = token_of(vidu, key), RESULTS / f"{key}-may-be-paid.txt"
-    if token.exists():
-        handle = vidu.attach(token.read_text())
-    elif doubt.exists():
-        raise FileExistsError(f"{doubt}: look for the task in your account, and delete this file to pay again")
-    else:
-        try:
-            handle = await vidu.submit(request_from_wire(endpoint, fields, base_dir=JOBS.parent), key=key)
-        except SubmissionUnknownError as error:
-            doubt.write_text(f"{error}\n")
-            raise
-        token.write_text(handle.token)
+    request = request_from_wire(endpoint, fields, base_dir=JOBS.parent)
+    handle = await vidu.submit(request, key=key, retry_failed=True)  # failed tasks cost nothing
     async for task in handle.events():
         print(f"{key:<10} {task.state:<10} task {task.id}", flush=True)
-    if not (await handle.wait()).has_result:
-        token.unlink()  # failed tasks cost nothing: the next run may try again
     path = await vidu.download(await handle, RESULTS, name=key)
-    token.unlink()
     print(f"{key:<10} saved      {path}, {path.stat().st_size} bytes", flush=True)
 
 
@@ -58,9 +36,12 @@ async def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     async with AsyncExitStack() as stack:
         simulator = None if "--live" in sys.argv else await stack.enter_async_context(Simulator(time_scale=10))
-        vidu = simulator.client() if simulator else ViduClient()
-        stack.callback(keep_tokens, vidu)  # called last: what was on its way at a Ctrl-C has its answer by then
-        await stack.enter_async_context(vidu)
+        client = simulator.client() if simulator else ViduClient(journal=RESULTS / "journal.db")
+        vidu = await stack.enter_async_context(client)
+        try:
+            await vidu.reconcile()  # finds what an earlier run lost
+        except ViduError as error:
+            print(f"what an earlier run lost could not be looked for: {error}")
         ends = await asyncio.gather(*(work(vidu, *row) for row in named), return_exceptions=True)
     failed = {row[0]: end for row, end in zip(named, ends, strict=True) if end is not None}
     for key, error in failed.items():

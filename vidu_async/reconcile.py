@@ -186,13 +186,13 @@ class Reconciler:
             ViduError: the list or a query failed; what was found before is adopted all the same.
 
         """
-        rows = self._journal.unresolved(self._site)
-        try:
-            async with self._turn:
+        async with self._turn:
+            rows = self._journal.unresolved(self._site)
+            try:
                 found = await self._look(rows) if rows and self._can_list() else []
-        except UnsupportedError as error:
-            _log.warning("%d submissions that may be paid cannot be looked for: %s", len(rows), error.said)
-            found = []
+            except UnsupportedError as error:
+                _log.warning("%d submissions that may be paid cannot be looked for: %s", len(rows), error.said)
+                found = []
         for row in rows:
             self._hold_if_old(row)
         return found
@@ -209,10 +209,9 @@ class Reconciler:
 
     async def _resume(self) -> None:
         await self._journal.open()
-        rows = self._journal.unresolved(self._site)
-        if rows and self._can_list():
-            await self._look_quietly(rows)
-        for row in rows:
+        async with self._turn:
+            await self._look_quietly()
+        for row in self._journal.unresolved(self._site):
             self._hold_if_old(row)
             age = self._clock() - _left_at(row)
             self._go_on(row, tuple(share for share in LOOKS if share * self._quiet > age))
@@ -239,16 +238,18 @@ class Reconciler:
             self._due.add(row.token)
             async with self._turn:
                 if row.token in self._due:  # else the look before this one was for all that were due
-                    await self._look_quietly(self._journal.unresolved(self._site))
+                    await self._look_quietly()
             if task := self._found.pop(row.token, None):
                 return task
         return None
 
-    async def _look_quietly(self, rows: list[Row]) -> None:
+    async def _look_quietly(self) -> None:
+        """Look for all that is young enough; whoever calls has the turn."""
         self._due.clear()
+        rows = self._journal.unresolved(self._site)
         young = [row for row in rows if self._clock() - _left_at(row) < _HELD_FOR]
         try:
-            await self._look(young)
+            await self._look(young if self._can_list() else [])
         except ViduError as error:
             _log.info("looking for lost creations failed: %s", error.said)
 
@@ -313,6 +314,8 @@ class Reconciler:
             _log.error("submission %s became several tasks, all paid: %s is used, not %s", row.key, first.id, ids)
         now = self._journal.find(row.key)
         if now is None or now.state not in UNRESOLVED:
+            if now is not None and now.task_id == first.id:
+                return False  # another process was first
             _log.error("task %s is that of submission %s, which was settled otherwise meanwhile", first.id, row.key)
             return False
         self._journal.note(row, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
