@@ -4,8 +4,6 @@ Run it with `python benchmarks/bodies.py`. CPU is a ratio to `binascii.b2a_base6
 bytes in memory, both in the same run and in turns. Ours hashes each file once and streams it once, from the page cache.
 """
 
-# ruff: noqa: INP001, T201 - a script, and it prints
-
 from __future__ import annotations
 
 import asyncio

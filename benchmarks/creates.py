@@ -51,9 +51,9 @@ async def cpu_of_a_creation(url: str, journal: Path | None) -> float:
 
 def main() -> None:
     """Measure and print."""
-    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)  # noqa: S603
+    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
     try:
-        assert server.stdout is not None  # noqa: S101
+        assert server.stdout is not None
         url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
         memory, file = [], []
         for _ in range(ROUNDS):

@@ -40,8 +40,8 @@ async def main() -> int:
         vidu = await stack.enter_async_context(client)
         try:
             await vidu.reconcile()  # finds what an earlier run lost
-        except ViduError as error:
-            print(f"what an earlier run lost could not be looked for: {error}")
+        except ViduError as trouble:
+            print(f"what an earlier run lost could not be looked for: {trouble}")
         ends = await asyncio.gather(*(work(vidu, *row) for row in named), return_exceptions=True)
     failed = {row[0]: end for row, end in zip(named, ends, strict=True) if end is not None}
     for key, error in failed.items():
