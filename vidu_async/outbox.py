@@ -117,6 +117,8 @@ class Outbox:
 
     async def send_again(self, row: Row, transport: Transport) -> object | None:
         """Send once more what may be paid, by the user's consent; None if its request is no longer known here."""
+        if row.key in self._sends:
+            raise ConfigError(f"submission {row.key} is still being looked for; wait for what its submit() says")
         self._journal.note(row, RowState.PREPARED, possible_duplicate=True)
         order = self._lost.pop(row.key, None)
         if order is None:
@@ -176,7 +178,7 @@ class Outbox:
         if row.endpoint == SUBJECTS:  # no list tells how a subject came to be
             self._journal.note(row, RowState.HELD)
         elif task := await self._reconciler.search(row, to_the_end=self._resends):
-            del self._lost[row.key]
+            self.forget(row.key)
             return task, None
         now = self._journal.find(row.key)  # the user may have settled it meanwhile
         if not self._resends or sending.is_abandoned or now is None or now.state not in UNRESOLVED:
