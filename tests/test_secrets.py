@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import copy
 import io
@@ -18,6 +19,7 @@ import pytest
 
 from vidu_async import (
     Gateway,
+    ImageToVideo,
     Limits,
     TextToVideo,
     Timeouts,
@@ -187,3 +189,21 @@ def test_a_traceback_printed_by_the_loop_shows_no_key() -> None:
     assert "SubmissionUnknownError" in screen.getvalue()
     assert KEY not in screen.getvalue()
     assert "aiohttp" not in screen.getvalue()
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+async def test_the_journal_holds_no_key_no_prompt_no_payload_and_no_picture(
+    script: faulty.Script, tmp_path: Path
+) -> None:
+    """Look for their bytes in all that is left on the disk, whatever became of the creation."""
+    picture = b"\x89PNG\r\n\x1a\n" + b"a picture of a fox" * 10
+    request = ImageToVideo(model="viduq3-turbo", images=[picture], prompt="the fox runs", payload="row 17 of mine")
+    async with faulty.FaultyServer(creates=[script]) as server:
+        gateway, timeouts = Gateway(base_url=server.url, lists=False), Timeouts(read=0.05, submit=0.01)
+        async with ViduClient(KEY, gateway=gateway, journal=tmp_path / "j.db", timeouts=timeouts) as vidu:
+            with contextlib.suppress(ViduError):
+                await vidu.submit(request, key="my row")
+            left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"my row" in left
+    for secret in (KEY, "the fox runs", "row 17 of mine", base64.b64encode(picture[8:56]).decode(), "picture of a fox"):
+        assert secret.encode() not in left

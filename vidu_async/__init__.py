@@ -52,6 +52,7 @@ from vidu_async.protocol.requests import (
     TextToVideo,
     request_from_wire,
 )
+from vidu_async.reconcile import Unresolved
 from vidu_async.settings import Timeouts
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "TextToVideo",
     "Timeouts",
     "TransportError",
+    "Unresolved",
     "UnsupportedError",
     "ValidationError",
     "VideoInfo",

@@ -16,6 +16,7 @@ from vidu_async import (
     Credits,
     Gateway,
     ImageToVideo,
+    Journal,
     Limiter,
     Limits,
     Polling,
@@ -34,6 +35,7 @@ from vidu_async import (
     TaskTimeoutError,
     TextToVideo,
     Timeouts,
+    Unresolved,
     ValidationError,
     VideoInfo,
     ViduClient,
@@ -94,7 +96,9 @@ async def client(session: aiohttp.ClientSession) -> None:
         strict=True,
         limits=Limits(submissions=8, in_flight=None, rate=2.5, queue=100),
         polling=Polling(min_interval=1.0, max_interval=20.0, max_per_second=None),
-        timeouts=Timeouts(connect=10, read=120, write=60, submit=600),
+        timeouts=Timeouts(connect=10, read=120, write=60, submit=600, quiet=600),
+        journal=Journal("vidu.db", durability="process", busy_timeout=1.0),
+        on_unknown="resend",
         session=session,
         proxy="http://127.0.0.1:3128",
         ssl=ssl.create_default_context(),
@@ -104,7 +108,14 @@ async def client(session: aiohttp.ClientSession) -> None:
         assert_type(handle, TaskHandle)
         assert_type(await vidu.run(request, timeout=None), Task)
         assert_type(vidu.attach(handle.token), TaskHandle)
+        assert_type(await vidu.submit(request, key="row", retry_failed=True), TaskHandle)
         assert_type(vidu.unfinished(), list[TaskHandle])
+        assert_type(vidu.unresolved(), list[Unresolved])
+        assert_type(await vidu.reconcile(), list[TaskHandle])
+        assert_type(await vidu.resolve("row", task_id="1"), TaskHandle | None)
+        assert_type(await vidu.resolve("row", resend=True), TaskHandle | None)
+        assert_type(await vidu.resolve("row", give_up=True), TaskHandle | None)
+        vidu.resume()
         assert_type(await vidu.gather([handle]), list[Task])
         assert_type(await vidu.gather([handle], return_exceptions=True), list[Task | ViduError])
         async for one in vidu.as_completed([handle]):
@@ -158,14 +169,21 @@ def errors(error: ViduError) -> object:  # noqa: PLR0911 - one for each class
     if isinstance(error, APIError):
         return error.status, error.statuses, error.reason, error.message, error.trace_id, error.is_upstream
     if isinstance(error, SubmissionUnknownError):
-        return error.key, error.evidence
+        return error.key, error.token, error.endpoint, error.evidence, error.committed_at, error.trace_id
     if isinstance(error, ValidationError):
         return error.field, error.value, error.allowed
     if isinstance(error, TaskTimeoutError):
         return assert_type(error.token, str)
     if isinstance(error, TaskError):
         return assert_type(error.task, Task)
-    return error.paid
+    return error.paid, error.phase, error.key, error.task_id
+
+
+def lost(row: Unresolved) -> None:
+    """What is known of a lost creation."""
+    assert_type(row.committed_at, datetime | None)
+    assert_type(row.likely, tuple[str, ...])
+    assert_type((row.key, row.token, row.endpoint, row.state, row.evidence), tuple[str, str, str, str, str])
 
 
 async def testing() -> None:
