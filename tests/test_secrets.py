@@ -70,7 +70,7 @@ async def test_no_error_shows_the_key(script: faulty.Script, caplog: pytest.LogC
     with caplog.at_level(logging.DEBUG):
         async with (
             faulty.FaultyServer(creates=[script], looks=[script]) as server,
-            ViduClient(KEY, base_url=server.url, timeouts=Timeouts(read=0.05)) as vidu,
+            ViduClient(KEY, base_url=server.url, timeouts=Timeouts(read=0.05, quiet=0.05)) as vidu,
         ):
             for ask in (vidu.submit(REQUEST), vidu.fetch_task("1"), vidu.credits(), vidu.attach("1").wait(timeout=0.1)):
                 try:
@@ -179,7 +179,10 @@ def test_a_traceback_printed_by_the_loop_shows_no_key() -> None:
     screen = io.StringIO()
 
     async def main() -> None:
-        async with faulty.FaultyServer(creates=[faulty.reset]) as server, ViduClient(KEY, base_url=server.url) as vidu:
+        async with (
+            faulty.FaultyServer(creates=[faulty.reset]) as server,
+            ViduClient(KEY, base_url=server.url, timeouts=Timeouts(quiet=0.05)) as vidu,
+        ):
             try:
                 await vidu.submit(REQUEST)
             except ViduError:

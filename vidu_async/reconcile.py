@@ -15,7 +15,6 @@ import hashlib
 import logging
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -339,6 +338,8 @@ class Reconciler:
 
     def _allow_for(self, date: str) -> None:
         """Widen the times in question if the server's clock shows another time than ours."""
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - light to import
+
         try:
             off = abs(parsedate_to_datetime(date).timestamp() - self._clock())
         except (ValueError, TypeError):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _QUICKEST = 0.001
 _SHORTEST_POLL = 0.005
 _LONGEST_POLL = 0.05
-_SHORTEST_QUIET = 0.1
+_SHORTEST_QUIET, _REAL_QUIET = 1.0, 600.0
 _FAULTS, _THROTTLE = Faults(), Throttle()
 
 
@@ -262,7 +262,7 @@ class Simulator:
             "api_key": self.api_key,
             "gateway": self.gateway,
             "polling": Polling(min_interval=shortest, max_interval=longest),
-            "timeouts": Timeouts(quiet=max(_SHORTEST_QUIET, self._own.time_scale)),
+            "timeouts": Timeouts(quiet=min(_REAL_QUIET, max(_SHORTEST_QUIET, 10 * self._own.time_scale))),
         }
         return ViduClient(**settings | options)
 
