@@ -2,7 +2,7 @@
 
 It speaks just enough HTTP/1.1 to read one request a connection, and then plays a script: bytes to write, a way to
 end the connection. Each creation that it reads whole is entered into `creations`: what a real server may have
-accepted and charged.
+accepted and charged. What its scripts did accept is in `ledger`; `remembers=True` lists and shows those tasks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 
 @define
@@ -26,6 +31,25 @@ class Asked:
     headers: dict[str, str]
     body: bytes
 
+    @property
+    def length(self) -> int:
+        """Bytes that its head announces."""
+        return int(self.headers.get("content-length", 0))
+
+    @property
+    def payload(self) -> str:
+        """What its task repeats."""
+        return str(json.loads(self.body).get("payload", ""))
+
+
+@frozen
+class Paid:
+    """A line of the ledger: a task that was created, when by the server's clock, and by which request."""
+
+    task_id: str
+    at: float
+    asked: Asked
+
 
 Script = Callable[["Connection", Asked], Awaitable[None]]
 
@@ -36,6 +60,12 @@ class Connection:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    server: FaultyServer
+
+    def accept(self, asked: Asked, task_id: str = "") -> None:
+        """Create a task, for which credits are taken."""
+        ledger = self.server.ledger
+        ledger.append(Paid(task_id or str(911045603801182300 + len(ledger)), self.server.now(), asked))
 
     async def write(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -102,7 +132,40 @@ async def hang(connection: Connection, _: Asked) -> None:
 
 def created(task_id: str = "911045603801182208", **fields: Any) -> Script:
     """Return a script that accepts a creation."""
-    return answer(200, {"task_id": task_id, "state": "created", "model": "viduq3-turbo", "credits": 80, **fields})
+    body = {"task_id": task_id, "state": "created", "model": "viduq3-turbo", "credits": 80, **fields}
+    return accepting(answer(200, body), task_id)
+
+
+def accepting(script: Script, *task_ids: str) -> Script:
+    """Return a script that accepts a creation, once for each id, and then goes on as another does."""
+
+    async def accept(connection: Connection, asked: Asked) -> None:
+        for task_id in task_ids or ("",):
+            connection.accept(asked, task_id)
+        await script(connection, asked)
+
+    return accept
+
+
+@frozen
+class Early:
+    """A script that is played when the head of a creation has come: it reads of the body what it likes."""
+
+    script: Script
+
+    async def __call__(self, connection: Connection, asked: Asked) -> None:
+        """Play it."""
+        await self.script(connection, asked)
+
+
+def after(share: float, script: Script) -> Early:
+    """Return a script that is played when so much of the body has come, and the rest is on its way."""
+
+    async def play(connection: Connection, asked: Asked) -> None:
+        await connection.reader.readexactly(int(asked.length * share))
+        await script(connection, asked)
+
+    return Early(play)
 
 
 def state(word: str, **fields: Any) -> Script:
@@ -122,6 +185,14 @@ class FaultyServer:
     creates: list[Script] = field(factory=lambda: [created()])
     looks: list[Script] = field(factory=lambda: [success()])
     others: dict[str, Script] = field(factory=dict)
+    remembers: bool = field(default=False, kw_only=True)
+    """Whether it answers questions about tasks out of its ledger."""
+    narrow: bool = field(default=False, kw_only=True)
+    """Whether it takes in little at once, so that a body is still on its way while its beginning is read."""
+    tls: ssl.SSLContext | None = field(default=None, kw_only=True)
+    clock_off: float = field(default=0.0, kw_only=True)
+    """Seconds by which its clock is ahead."""
+    ledger: list[Paid] = field(factory=list, init=False)
     creations: list[Asked] = field(factory=list, init=False)
     queries: list[Asked] = field(factory=list, init=False)
     connections: int = field(default=0, init=False)
@@ -133,11 +204,24 @@ class FaultyServer:
     @property
     def url(self) -> str:
         """Where it listens."""
+        return f"https://localhost:{self.port}" if self.tls else f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port of it."""
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def now(self) -> float:
+        """Return the time by its clock."""
+        return time.time() + self.clock_off
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**24)
+        door = socket.create_server(("127.0.0.1", 0), backlog=128)
+        if self.narrow:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW)
+        limit = _NARROW if self.narrow else 2**24
+        self._server = await asyncio.start_server(self._serve, sock=door, limit=limit, ssl=self.tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -156,7 +240,7 @@ class FaultyServer:
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
         try:
-            await self._play(Connection(reader, writer))
+            await self._play(Connection(reader, writer, self))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client left first, which some tests are about
         finally:
@@ -170,7 +254,10 @@ class FaultyServer:
         method, path, _ = first.split(" ")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         asked = Asked(method, path, headers, b"")
-        asked.body = await connection.reader.readexactly(int(headers.get("content-length", 0)))
+        if method == "POST" and isinstance(self.creates[0], Early):
+            await self._next(self.creates)(connection, asked)
+            return
+        asked.body = await connection.reader.readexactly(asked.length)
         await self._script(asked)(connection, asked)
 
     def _script(self, asked: Asked) -> Script:
@@ -178,6 +265,35 @@ class FaultyServer:
             return script
         if asked.method == "POST":
             self.creations.append(asked)
-            return self.creates.pop(0) if len(self.creates) > 1 else self.creates[0]
+            return self._next(self.creates)
         self.queries.append(asked)
-        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        return self._recall(asked) if self.remembers else self._next(self.looks)
+
+    @staticmethod
+    def _next(scripts: list[Script]) -> Script:
+        return scripts.pop(0) if len(scripts) > 1 else scripts[0]
+
+    def _recall(self, asked: Asked) -> Script:
+        """Answer a question about one task, or list those of a time, as Vidu does: without their payloads."""
+        path, query = urlsplit(asked.path).path, parse_qs(urlsplit(asked.path).query)
+        if not path.endswith("/creations"):
+            since, until = (datetime.fromisoformat(query[f"created_at.{end}"][0]) for end in ("from", "to"))
+            rows = [_shown(paid) for paid in self.ledger if since <= _moment(paid.at) <= until]
+            return answer(200, {"tasks": rows, "next_page_token": ""}, Date=formatdate(self.now(), usegmt=True))
+        for paid in self.ledger:
+            if path.endswith(f"/{paid.task_id}/creations"):
+                return answer(200, {"payload": paid.asked.payload, **_shown(paid)})
+        return refuse(404, "TaskNotFound")
+
+
+_NARROW = 2**16
+
+
+def _shown(paid: Paid) -> dict[str, Any]:
+    wanted = json.loads(paid.asked.body)
+    made_at = _moment(paid.at).isoformat().replace("+00:00", "Z")
+    return {"id": paid.task_id, "state": "processing", "model": wanted["model"], "created_at": made_at}
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
