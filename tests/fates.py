@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import faulty
+import trustme
 from attrs import evolve, field, frozen
 
 from vidu_async import (
     APIError,
+    ConnectError,
     Gateway,
+    ImageToVideo,
     Journal,
     ProtocolError,
     SubmissionUnknownError,
@@ -30,12 +34,17 @@ from vidu_async import (
 )
 from vidu_async.journal import Row, RowState
 from vidu_async.protocol.requests import Request
+from vidu_async.testing import run_virtual
 
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 KEY = "film-7"
 HEALTHY = "911045603801182999"
 """The task of a creation that goes well in the end."""
 S = RowState
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+LARGE = ImageToVideo(model="viduq3-turbo", images=[PNG + bytes(750_000)])
+"""A megabyte on the wire."""
 
 
 @frozen
@@ -56,6 +65,8 @@ class Fate:
     """Creations that the server has read whole."""
     charged: int = 0
     """Creations that it has accepted."""
+    within: tuple[float, float] = (0.0, float("inf"))
+    """Virtual seconds after which the caller is told, at least and at most."""
     known: dict[str, Any] = field(factory=dict)
     """More of what is in the row."""
 
@@ -65,18 +76,41 @@ class Fate:
         return evolve(self, said=said or self.said, known={**self.known, **other}, **mine)
 
 
-_NAMES = {"kind", "paid", "phase", "state", "again", "arrived", "charged"}
+_NAMES = {"kind", "paid", "phase", "state", "again", "arrived", "charged", "within"}
 NOTHING = {"task_id": "", "evidence": "", "reason": "", "status": None, "trace_id": ""}
 
 UNSENT = Fate(TransportError, "no", "uploading", S.PREPARED, "sends", arrived=0, known={**NOTHING, "attempt": 0})
 """Provably never seen whole, in any of four attempts."""
 REFUSED = Fate(APIError, "no", "committed", S.REFUSED, "sends", known={"attempt": 1, "task_id": ""})
+NO_CONNECTION = UNSENT.but(kind=ConnectError, phase="connect")
 REDIRECTED = REFUSED.but(kind=ProtocolError)
 LOST = Fate(SubmissionUnknownError, "maybe", "committed", S.HELD, "raises", known={"attempt": 1, "task_id": ""})
 """Nobody can say, and nobody can be asked."""
 ACCEPTED = Fate(None, None, None, S.ACCEPTED, "same", charged=1, known={"attempt": 1, "evidence": ""})
 FOUND = ACCEPTED.but(evidence=re.compile("."))
 """Its answer was lost, its task was not."""
+
+
+AUTHORITY = trustme.CA()
+TRUSTED = ssl.create_default_context()
+AUTHORITY.configure_trust(TRUSTED)
+
+
+def certified(*names: str, **terms: Any) -> ssl.SSLContext:
+    """Return what a server of these names shows."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert(*names, **terms).configure_cert(context)
+    return context
+
+
+def stall(head: bytes) -> faulty.Script:
+    """Return a script that begins an answer and never ends it."""
+
+    async def script(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        await connection.write(head)
+        await faulty.hang(connection, asked)
+
+    return script
 
 
 @asynccontextmanager
@@ -111,8 +145,11 @@ async def suffered(
     healed: ViduClient | None = None,
 ) -> Any:
     """Submit on virtual time, and make sure of all four. `healed` is a client for which nothing is wrong any more."""
+    now = asyncio.get_running_loop().time
+    began = now()
     outcome = await told(vidu, request)
     check_told(fate, outcome)
+    assert fate.within[0] <= now() - began <= fate.within[1], now() - began
     await asyncio.sleep(_LONG)
     assert (len(server.creations), len(server.ledger)) == (fate.arrived, fate.charged)
     row = check_row(fate, journal)
@@ -123,6 +160,38 @@ async def suffered(
 
 _LONG = 2000.0
 """Virtual seconds after which a lost creation is not looked for any more."""
+
+
+@frozen
+class Place:
+    """Where a client tries to get to, and with which settings."""
+
+    url: str
+    settings: dict[str, Any] = field(factory=dict)
+
+
+async def unreachable(fate: Fate, place: Place, folder: Path) -> None:
+    """Submit to where nothing arrives, and make sure of the fate."""
+    async with faulty.FaultyServer() as healthy, journal_at(folder) as journal, client(healthy, journal) as healed:
+        gateway = Gateway(base_url=place.url, lists=False)
+        async with ViduClient("test-key", gateway=gateway, journal=journal, **place.settings) as vidu:
+            await suffered(fate, vidu, healthy, journal, healed=healed)
+
+
+def play(fate: Fate, folder: Path, *creates: faulty.Script, **ways: Any) -> Any:
+    """Submit once to a server that plays these scripts, make sure of the fate, and return what the caller was told."""
+    settings = {name: ways.pop(name) for name in ("timeouts", "limits") if name in ways}
+    request = ways.pop("request", REQUEST)
+
+    async def main() -> Any:
+        async with (
+            faulty.FaultyServer(creates=list(creates), **ways) as server,
+            journal_at(folder) as journal,
+            client(server, journal, **settings) as vidu,
+        ):
+            return await suffered(fate, vidu, server, journal, request=request)
+
+    return run_virtual(main())
 
 
 def check_told(fate: Fate, outcome: object) -> None:
