@@ -7,10 +7,12 @@ is what is to be; `suffered` submits once, looks at all four, and returns what t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,19 @@ async def suffered(
 
 _LONG = 2000.0
 """Virtual seconds after which a lost creation is not looked for any more."""
+
+
+@contextmanager
+def crowded(host: str = "127.0.0.1", port: int = 0) -> Iterator[socket.socket]:
+    """Make a door whose queue is full: who comes now waits outside."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        door = stack.enter_context(socket.create_server((host, port), family=family, backlog=0))
+        for _ in range(4):
+            one = stack.enter_context(socket.socket(family))
+            one.setblocking(False)  # noqa: FBT003 - the standard library's own
+            one.connect_ex(door.getsockname())
+        yield door
 
 
 @frozen

@@ -287,6 +287,7 @@ class FaultyServer:
 
 
 _NARROW = 2**16
+"""Bytes at once: few, but a few segments of the loopback."""
 
 
 def _shown(paid: Paid) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import socket
 import sqlite3
 import ssl
 from collections.abc import Awaitable, Callable
@@ -42,6 +41,7 @@ from fates import (
     check_row,
     check_told,
     client,
+    crowded,
     journal_at,
     play,
     stall,
@@ -272,26 +272,10 @@ def test_a_handshake_that_hangs_is_given_up_as_unsent(tmp_path: Path) -> None:
     run_virtual(main())
 
 
-def crowded() -> tuple[socket.socket, list[socket.socket]]:
-    """Return a door whose queue is full, and who stands in it: who comes now waits outside."""
-    door = socket.create_server(("127.0.0.1", 0), backlog=0)
-    queue = []
-    for _ in range(4):
-        one = socket.socket()
-        one.setblocking(False)  # noqa: FBT003 - the standard library's own
-        with contextlib.suppress(BlockingIOError):
-            one.connect(door.getsockname())
-        queue.append(one)
-    return door, queue
-
-
 def test_a_connection_that_does_not_come_about_is_given_up_as_unsent(tmp_path: Path) -> None:
     """6: a server that takes no more; four times ten seconds."""
-    door, queue = crowded()
-    place = Place(f"http://127.0.0.1:{door.getsockname()[1]}")
-    run_virtual(unreachable(TOO_LATE, place, tmp_path))
-    for one in (door, *queue):
-        one.close()
+    with crowded() as door:
+        run_virtual(unreachable(TOO_LATE, Place(f"http://127.0.0.1:{door.getsockname()[1]}"), tmp_path))
 
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
