@@ -544,6 +544,54 @@ def test_what_the_journal_cannot_be_told_does_not_leave(name: str, tmp_path: Pat
     run_virtual(main())
 
 
+def make_folder(path: Path) -> None:
+    """Put a folder where the journal should be."""
+    path.mkdir()
+
+
+def make_empty(path: Path) -> None:
+    """Leave a file that has lost what it knew."""
+    path.touch()
+
+
+def make_foreign(path: Path) -> None:
+    """Put another program's database there."""
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE films (name)")
+
+
+def make_noise(path: Path) -> None:
+    """Put something there that is no database."""
+    path.write_bytes(b"once upon a time " * 1000)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a folder": (make_folder, "is a folder.*another path"),
+    "an empty file": (make_empty, "is an empty file"),
+    "another program's": (make_foreign, "another program's"),
+    "no database": (make_noise, "not a database"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_without_a_journal_nothing_begins(name: str, tmp_path: Path) -> None:
+    """2: what cannot be opened is left alone, and no connection is made."""
+    spoil, said = SPOILT[name]
+    spoil(tmp_path / "j.db")
+
+    async def main() -> None:
+        async with faulty.FaultyServer() as server:
+            vidu = client(server, Journal(tmp_path / "j.db"))
+            outcome = await told(vidu)
+            assert isinstance(outcome, JournalError), outcome
+            assert outcome.paid == "no"
+            assert re.search(said, str(outcome))
+            assert server.connections == 0
+            await vidu.aclose()
+
+    run_virtual(main())
+
+
 # While it waits, and after all
 
 
