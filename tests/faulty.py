@@ -133,7 +133,12 @@ async def hang(connection: Connection, _: Asked) -> None:
 def created(task_id: str = "911045603801182208", **fields: Any) -> Script:
     """Return a script that accepts a creation."""
     body = {"task_id": task_id, "state": "created", "model": "viduq3-turbo", "credits": 80, **fields}
-    return accepting(answer(200, body), task_id)
+
+    async def script(connection: Connection, asked: Asked) -> None:
+        sent = json.loads(asked.body or b"{}")
+        await connection.answer(200, {"payload": sent.get("payload", ""), **body})
+
+    return accepting(script, task_id)
 
 
 def accepting(script: Script, *task_ids: str) -> Script:

@@ -799,7 +799,6 @@ def test_a_refusal_that_was_handed_on_is_read_to_its_core(name: str, tmp_path: P
     play(fate, tmp_path, script)
 
 
-@pytest.mark.xfail(strict=True, reason="the log does not tell it yet")
 def test_an_endpoint_that_repeats_no_payload_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A34: what is lost there cannot be found again. The task is accepted all the same."""
 

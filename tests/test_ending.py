@@ -36,7 +36,7 @@ from fates import (
     told,
 )
 
-from vidu_async import Journal, TaskHandle, Timeouts
+from vidu_async import Journal, Limits, TaskHandle, Timeouts
 from vidu_async.testing import run_virtual
 
 PRELUDE = f"""
@@ -292,8 +292,7 @@ async def test_two_processes_with_one_journal_pay_once_for_each_key(tmp_path: Pa
 
     async def slowly(connection: faulty.Connection, asked: faulty.Asked) -> None:
         await asyncio.sleep(0.01)
-        connection.accept(asked)
-        await connection.answer(200, {"task_id": connection.server.ledger[-1].task_id, "state": "created"})
+        await answer_each(connection, asked)
 
     async with (
         faulty.FaultyServer(creates=[slowly]) as server,
@@ -314,22 +313,25 @@ async def test_two_processes_with_one_journal_pay_once_for_each_key(tmp_path: Pa
         assert [check_row(ACCEPTED, journal, f"row {n}").task_id for n in range(20)] == ids
 
 
-@pytest.mark.xfail(strict=True, reason="a key that a living process gave up is believed to be in its hands")
 def test_a_key_that_one_process_gave_up_is_free_for_another(tmp_path: Path) -> None:
     """F08: the other need not wait for the end of the first."""
 
     async def main() -> None:
         async with (
-            faulty.FaultyServer(creates=[faulty.Early(faulty.reset)]) as server,
+            faulty.FaultyServer(creates=[faulty.hang, faulty.created()]) as server,
             journal_at(tmp_path) as journal,
             journal_at(tmp_path) as other_journal,
-            client(server, journal) as vidu,
+            client(server, journal, limits=Limits(submissions=1)) as vidu,
             client(server, other_journal) as other,
         ):
-            check_told(UNSENT, await told(vidu))
-            server.creates = [faulty.created()]
+            blocker = asyncio.create_task(told(vidu, key="blocker"))
+            queued = asyncio.create_task(told(vidu))
+            while journal.find(KEY) is None:
+                await asyncio.sleep(0.01)
+            queued.cancel()
             async with asyncio.timeout(5):
                 assert isinstance(await told(other), TaskHandle)
+            blocker.cancel()
 
     run_virtual(main())
 
@@ -346,7 +348,8 @@ SHORT = """
 async def answer_each(connection: faulty.Connection, asked: faulty.Asked) -> None:
     """Accept, each under an id of its own."""
     connection.accept(asked)
-    await connection.answer(200, {"task_id": connection.server.ledger[-1].task_id, "state": "created"})
+    payload = json.loads(asked.body)["payload"]
+    await connection.answer(200, {"task_id": connection.server.ledger[-1].task_id, "payload": payload})
 
 
 async def test_a_thousand_creations_need_few_files(tmp_path: Path) -> None:
@@ -358,17 +361,7 @@ async def test_a_thousand_creations_need_few_files(tmp_path: Path) -> None:
         assert len(set(ids)) == 1000
 
 
-LATE_IMPORTS = "what is imported only when something fails, or is answered, needs a file"
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        pytest.param("", marks=pytest.mark.xfail(strict=True, reason=LATE_IMPORTS), id="fresh"),
-        pytest.param("    import backoff, encodings.utf_8_sig\n", id="all imported"),
-    ],
-)
-async def test_a_creation_without_a_file_to_connect_with_is_unsent(before: str, tmp_path: Path) -> None:
+async def test_a_creation_without_a_file_to_connect_with_is_unsent(tmp_path: Path) -> None:
     """F09: where more go at once than there are files, those left over are unpaid, and the rest is paid once."""
 
     async def slowly(connection: faulty.Connection, asked: faulty.Asked) -> None:
@@ -376,7 +369,7 @@ async def test_a_creation_without_a_file_to_connect_with_is_unsent(before: str, 
         await answer_each(connection, asked)
 
     async with faulty.FaultyServer(creates=[slowly]) as server:
-        async with child(server, tmp_path, before + SHORT.format(at_once=150, count=150)) as process:
+        async with child(server, tmp_path, SHORT.format(at_once=150, count=150)) as process:
             ends = json.loads(await ended(process))
         ids = [end for end in ends if isinstance(end, str)]
         unsent = [end for end in ends if not isinstance(end, str)]

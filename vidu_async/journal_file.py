@@ -118,9 +118,12 @@ class Journal:
         self._writer.tell(partial(Store.finish, task_id=task_id, state=state.value, spent=credits))
 
     def drop(self, row: Row) -> None:
-        """Let go of a prepared row: who asks for its key next may send it."""
+        """Let go of a prepared row: whoever asks for its key next may send it, here or in another process."""
         if self._writer.file is not None:
             self._writer.file.drop(row)
+        if row.is_named and row.owner and row.state is RowState.PREPARED:
+            row.owner = ""
+            self._writer.note(values_of(row))
 
     async def settled(self) -> None:
         """Wait until all that was noted is durable, or raise `JournalError`."""

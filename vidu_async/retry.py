@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def waits(least: float = 0.5, most: float = 20.0) -> Iterator[float]:
-    """Yield seconds without end, each drawn between 0 and a bound that doubles from `least` to `most`."""
+    """Return seconds without end, each drawn between 0 and a bound that doubles from `least` to `most`."""
     # backoff's decorators are left alone: they time with the wall clock and call a deprecated asyncio function.
+    # Imported now: when a wait is needed, there may be no file left to import it from.
     from backoff import expo, full_jitter  # noqa: PLC0415 - imported on first use
 
     bounds = expo(base=2, factor=least, max_value=most)
     bounds.send(None)  # its first yield hands over nothing
-    for bound in bounds:
-        yield full_jitter(bound)
+    return map(full_jitter, bounds)

@@ -73,10 +73,15 @@ def moment(value: object, _: object = None) -> datetime | None:
     return None if found == _NEVER else found
 
 
+def decoded(body: bytes) -> str:
+    """Decode UTF-8, with or without its mark at the beginning. The codec for that would be imported only now."""
+    return body.removeprefix(b"\xef\xbb\xbf").decode()
+
+
 def json_of(body: bytes | str) -> Any:  # noqa: ANN401 - whatever JSON holds
     """Decode JSON, None if it is none. A byte order mark is no part of it."""
     try:
-        return json.loads(body.decode("utf-8-sig") if isinstance(body, bytes) else body)
+        return json.loads(decoded(body) if isinstance(body, bytes) else body)
     except (ValueError, RecursionError):
         return None
 

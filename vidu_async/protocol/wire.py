@@ -101,7 +101,7 @@ def _names_two(body: bytes) -> bool:
         counts.append(len({str(item) for name, item in pairs if name == "task_id"}))
 
     try:
-        json.loads(body.decode("utf-8-sig"), object_pairs_hook=count)
+        json.loads(values.decoded(body), object_pairs_hook=count)
     except RecursionError:  # decoding went deep enough before, but no further
         return True
     return max(counts) > 1
