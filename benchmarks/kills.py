@@ -1,0 +1,78 @@
+"""Kill a client with a journal at a thousand moments, and count what is paid twice or lost.
+
+    python benchmarks/kills.py --kills 1000 --seed 1
+    python benchmarks/kills.py --kills 300 --only-kills
+
+Each night is a journal and a gateway of its own, and ten kills. `--only-kills` has a gateway that never misbehaves, and
+large pictures: then what is unknown was made so by the kills alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from ledger import ACCEPTED, LOTS
+from lives import Night, Nursery, Tally
+
+_KILLS = 10
+"""Of one night."""
+_PAUSE = 15.0
+"""Seconds between two words of progress."""
+_HEAD = "| kills | submissions | accepted | duplicates | silent losses | unknown after a kill | unknown in the end |"
+
+
+async def play(options: argparse.Namespace, folder: Path) -> Tally:
+    """Play as many nights as the kills need, and say now and then how far it has come."""
+    total, spoken = Tally(), time.monotonic()
+    lots = (ACCEPTED,) if options.only_kills else LOTS
+    with Nursery(folder / "nursery.log") as nursery:
+        while total.kills < options.kills and not total.faults:
+            kills, seed = min(_KILLS, options.kills - total.kills), options.seed + total.kills
+            with tempfile.TemporaryDirectory(dir=folder) as home:
+                total += await Night(Path(home), seed, lots, kills, most_bytes=options.bytes).play(nursery)
+            if time.monotonic() > spoken + _PAUSE:
+                spoken = time.monotonic()
+                print(f"{total.kills} of {options.kills} kills, {total.submissions} submissions", flush=True)
+    return total
+
+
+def table(total: Tally) -> str:
+    """Return the result as a table."""
+    share = f"{total.unknown} ({total.unknown / max(total.submissions, 1):.1%})"
+    figures = (
+        total.kills,
+        total.submissions,
+        total.accepted,
+        total.duplicates,
+        total.losses,
+        share,
+        total.unknown_after,
+    )
+    return "\n".join([_HEAD, "|---" * len(figures) + "|", f"| {' | '.join(map(str, figures))} |"])
+
+
+def main() -> int:
+    """Read the options, play, and print the table; 1 if something must not have happened."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="how many (100)")
+    parser.add_argument("--seed", type=int, default=1, help="of the kills' moments and the gateway's lots (1)")
+    parser.add_argument("--bytes", type=int, default=300_000, help="of the largest picture (300000)")
+    parser.add_argument("--only-kills", action="store_true", help="with a gateway that never misbehaves")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        total = asyncio.run(play(options, Path(folder)))
+    print(table(total))
+    for fault in total.faults:
+        print(fault)
+    return int(bool(total.faults or total.duplicates or total.losses))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
