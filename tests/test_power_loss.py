@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 from invariants import Scene, broken_invariants, copied
 from kill_child import client, request_of
 from ledger import ACCEPTED, CLOSED, LOST, REFUSED, THROTTLED, LedgerServer, PaidTask
@@ -17,6 +17,7 @@ from vidu_async import Journal, ViduError
 from vidu_async.journal import Row, RowState
 
 KEYS = [f"row-{n}" for n in range(20)]
+LOTS = tuple(evolve(lot, weight=1) for lot in (ACCEPTED, CLOSED, LOST, REFUSED, THROTTLED))
 LOG_HEADER, FRAME_HEADER = 32, 24
 """Bytes, as https://www.sqlite.org/fileformat2.html has them."""
 
@@ -48,7 +49,7 @@ class Evening:
 
 @pytest.fixture
 async def evening(tmp_path: Path) -> Evening:
-    """Twenty submissions, some of them lost or refused, and a copy of the journal as it stood then."""
+    """Twenty submissions, some refused and some lost and found again, and a copy of the journal as it stood then."""
     path, log = tmp_path / "journal.db", tmp_path / "journal.db-wal"
     told: list[tuple[int, str, str]] = []
 
@@ -60,10 +61,13 @@ async def evening(tmp_path: Path) -> Evening:
             handle = await vidu.submit(request_of(key), key=key)
             told.append((length(), key, handle.task_id))
 
-    async with LedgerServer(lots=(ACCEPTED, CLOSED, LOST, REFUSED, THROTTLED), seed=4, mark=length) as server:
+    async with LedgerServer(lots=LOTS, seed=4, mark=length) as server:
         order = {"url": server.url, "journal": str(path), "permits": 4, "read": 5.0}
         async with client(order) as vidu:
+            server.lag = float("inf")
             await asyncio.gather(*map(one, KEYS))
+            server.lag = 0.0
+            await vidu.reconcile()
             (tmp_path / "left").mkdir()
             copied(path, tmp_path / "left" / "journal.db")
             paid = list(server.paid)
