@@ -32,7 +32,6 @@ class Event:
     """One move of a row, as the journal remembers it."""
 
     token: str
-    attempt: int
     state: RowState
 
 
@@ -69,10 +68,6 @@ class Scene:
     def moves(self, token: str) -> list[RowState]:
         """Return the states of a row, in their order."""
         return [event.state for event in self._by_token.get(token, [])]
-
-    def attempts(self, token: str) -> list[int]:
-        """Return the number of the attempt at each move."""
-        return [event.attempt for event in self._by_token.get(token, [])]
 
     def consents(self, token: str) -> int:
         """How often the user agreed that something is sent again although it may be paid."""
@@ -151,15 +146,12 @@ def _nothing_in_doubt_is_sent_again(scene: Scene) -> Iterator[str]:
 
 
 def _moves_follow_the_diagram(scene: Scene) -> Iterator[str]:
-    """A row's moves follow the arrows, attempts never fall, and the last move is where it is."""
+    """A row's moves follow the arrows, and the last of them is where it is."""
     for row in scene.rows:
         moves = scene.moves(row.token)
         wrong = [f"{a} -> {b}" for a, b in pairwise(moves) if b not in EDGES[a]]
         if wrong or (moves or [row.state])[-1] is not row.state:
             yield f"{row.key} is {row.state} after {', '.join(moves)}"
-        attempts = scene.attempts(row.token)
-        if attempts != sorted(attempts):
-            yield f"the attempts of {row.key} are {attempts}"
 
 
 def _names_are_unique(scene: Scene) -> Iterator[str]:
@@ -220,8 +212,8 @@ def read_journal(path: Path, copy_to: Path, wal: int | None = None) -> tuple[lis
         database.row_factory = sqlite3.Row
         rows = [_row(found) for found in database.execute("SELECT * FROM submissions ORDER BY rowid")]
         events = [
-            Event(token, attempt, RowState(state))
-            for token, attempt, state in database.execute("SELECT token, attempt, state FROM events ORDER BY rowid")
+            Event(token, RowState(state))
+            for token, state in database.execute("SELECT token, state FROM events ORDER BY rowid")
         ]
     return rows, events
 

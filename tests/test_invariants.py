@@ -28,7 +28,7 @@ def row(state: S = S.ACCEPTED, **said: Any) -> Row:
 
 def moves(*states: S, token: str = "token-1") -> list[Event]:
     """Return the events of a row that went through these states."""
-    return [Event(token, states[: n + 1].count(S.COMMITTED), state) for n, state in enumerate(states)]
+    return [Event(token, state) for state in states]
 
 
 def paid(task_id: str = "1", key: str = KEY, token: str = "token-1") -> PaidTask:
@@ -86,10 +86,6 @@ BROKEN: dict[str, tuple[Scene, str]] = {
     "sent again in doubt": (evolve(WELL, sent=[sent(CLOSED), sent(is_whole=False)]), "was sent again"),
     "a move against the arrows": (evolve(WELL, events=moves(*WAY[:2], S.REFUSED, S.ACCEPTED)), "refused"),
     "a move that nobody wrote down": (evolve(WELL, events=moves(*WAY[:2])), "is accepted after"),
-    "attempts that fall": (
-        evolve(WELL, events=[Event("token-1", n, s) for n, s in zip((2, 1, 1), WAY, strict=True)]),
-        "attempts",
-    ),
     "a key with two rows": (evolve(WELL, rows=[row(), row(token="token-2", task_id="")]), "2 rows have the key"),
     "a token with two rows": (evolve(WELL, rows=[row(), row(key=OTHER, task_id="")]), "2 rows have the token"),
     "a task with two rows": (evolve(WELL, rows=[row(), row(key=OTHER, token="token-2")]), "2 rows have the task_id"),
@@ -136,6 +132,6 @@ def test_a_journal_is_read_from_a_copy(tmp_path: Path) -> None:
     before = (tmp_path / "journal.db-wal").stat().st_size
     rows, events = read_journal(path, tmp_path / "copy.db")
     assert [(one.key, one.state) for one in rows] == [(KEY, S.ACCEPTED)]
-    assert events == [Event("token-1", 1, S.COMMITTED)]
+    assert events == [Event("token-1", S.COMMITTED)]
     assert (tmp_path / "journal.db-wal").stat().st_size == before
     database.close()
