@@ -20,6 +20,7 @@ from kill_child import API_KEY, payload_of
 from ledger import PaidTask, Sent
 
 from vidu_async.journal import EDGES, ENDED, UNRESOLVED, Row, RowState
+from vidu_async.reconcile import hashed
 
 _S = RowState
 NAMED = ENDED | {_S.ACCEPTED}
@@ -119,11 +120,12 @@ def _nothing_paid_is_forgotten(scene: Scene) -> Iterator[str]:
 
 
 def _nothing_is_made_up(scene: Scene) -> Iterator[str]:
-    """A row that names a task names one that is paid, and its own."""
-    keys = {task.id: task.key for task in scene.paid}
+    """A row that names a task names one that is paid, and was made of its own request."""
+    prompts = {task.id: task.prompt for task in scene.paid}
     for row in scene.rows:
-        if row.state in NAMED and keys.get(row.task_id) != row.key:
-            yield f"{row.key} is {row.state} as task {row.task_id}, which is {keys.get(row.task_id)}'s"
+        prompt = prompts.get(row.task_id, "")
+        if row.state in NAMED and (prompt.partition(" ")[0] != row.key or row.prompt not in {"", hashed(prompt)}):
+            yield f"{row.key} is {row.state} as task {row.task_id}, which was made of {prompt!r}"
 
 
 def _nothing_leaves_before_it_is_written_down(scene: Scene) -> Iterator[str]:

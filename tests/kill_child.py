@@ -13,10 +13,12 @@ import logging
 import os
 import random
 import socket
+import sqlite3  # noqa: F401 - as aiohttp
 import sys
 from collections import Counter
 from typing import Any
 
+import aiohttp  # noqa: F401 - imported once by the nursery, and not by each child on first use
 from attrs import define, field
 
 from vidu_async import ImageToVideo, Limits, Polling, TaskHandle, Timeouts, ViduClient, ViduError

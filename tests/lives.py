@@ -137,6 +137,8 @@ class Night:
     """The largest picture."""
     between: tuple[float, float] = (0.05, 0.6)
     """Seconds after which a life is killed."""
+    lag: float = 0.05
+    """Seconds until the list shows a new task."""
     _server: LedgerServer = field(init=False)
     _doubts: set[str] = field(factory=set, init=False)
     _lost: set[str] = field(factory=set, init=False)
@@ -144,10 +146,10 @@ class Night:
     _faults: list[str] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._server = LedgerServer(lots=self.lots, seed=self.seed)
+        self._server = LedgerServer(lots=self.lots, seed=self.seed, lag=self.lag)
 
     async def play(self, nursery: Nursery) -> Tally:
-        """Kill life after life; then let one come to its end in peace, and add up."""
+        """Kill life after life; then let some come to their ends, and add up."""
         chance = random.Random(self.seed)
         async with self._server:
             for n in range(self.kills):
@@ -168,15 +170,21 @@ class Night:
         return life
 
     async def _morning(self, nursery: Nursery) -> Tally:
-        """Reconcile with no new work, which must send nothing; then ask for each key again in a world at rest."""
+        """Let a life come to its end, then one without new work, then one that asks for all keys in a world at rest."""
+        await self._ended(await self._life(nursery, 8, last=self.each * (self.kills + 1), reconcile=True))
+        self._expect_all_found(self._judge(8), "in the life that lost it")
         self._server.lots, before = (ACCEPTED,), len(self._server.sent)
         await self._ended(await self._life(nursery, 1, reconcile=True))
+        self._expect_all_found(self._judge(1), "in the next life")
         if len(self._server.sent) > before:
             self._faults.append(f"A life without work sends nothing. But it sent {len(self._server.sent) - before}")
-        ends = await self._ended(await self._life(nursery, 8, last=self.kills * self.each))
-        scene = self._judge(8)
-        self._faults += [f"A reconciliation finds all that is paid. But not {task}" for task in scene.unfound()]
-        return self._tally(scene, ends)
+        ends = await self._ended(await self._life(nursery, 8, last=self.each * (self.kills + 1)))
+        return self._tally(self._judge(8), ends)
+
+    def _expect_all_found(self, scene: Scene, when: str) -> None:
+        lost = ", ".join(f"{task.id} of {task.key}" for task in scene.unfound())
+        if lost:
+            self._faults.append(f"A reconciliation finds all that is paid. But {when} it did not find {lost}")
 
     async def _ended(self, life: Life) -> Counter[str]:
         heard = await life.hear()

@@ -13,6 +13,7 @@ from kill_child import API_KEY, payload_of
 from ledger import ACCEPTED, CLOSED, THROTTLED, Lot, PaidTask, Sent
 
 from vidu_async.journal import Row, RowState
+from vidu_async.reconcile import hashed
 
 S = RowState
 KEY, OTHER = "row-1", "row-3"
@@ -78,8 +79,12 @@ BROKEN: dict[str, tuple[Scene, str]] = {
     "paid, and no row": (Scene([], paid=[paid()]), "its row is None"),
     "paid, and thought to be unsent": (Scene([row(S.PREPARED)], moves(S.PREPARED), [paid()]), "its row is prepared"),
     "paid, and thought to be refused": (Scene([row(S.REFUSED)], moves(*WAY[:2], S.REFUSED), [paid()]), "is refused"),
-    "accepted, and no such task": (evolve(WELL, paid=[]), "which is None's"),
-    "accepted as another's task": (evolve(WELL, paid=[paid(key=OTHER)]), "which is row-3's"),
+    "accepted, and no such task": (evolve(WELL, paid=[]), "made of ''"),
+    "accepted as another's task": (evolve(WELL, paid=[paid(key=OTHER)]), "made of 'row-3 the"),
+    "accepted as the task of an earlier request": (
+        evolve(WELL, rows=[row(prompt=hashed("the owl"))]),
+        "made of 'row-1",
+    ),
     "sent before its commit": (Scene([row(S.PREPARED)], moves(S.PREPARED), sent=[sent(CLOSED)]), "committed 0 times"),
     "sent twice for one commit": (evolve(WELL, sent=[sent(THROTTLED), sent()]), "committed 1 times"),
     "sent, and no row": (Scene([], sent=[sent(CLOSED)]), "committed 0 times"),

@@ -8,24 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from invariants import NAMED, Scene, broken_invariants, read_journal
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from invariants import Scene, broken_invariants, read_journal
 from ledger import ACCEPTED, CLOSED, CUT, LOST, REFUSED, THROTTLED, LedgerServer, Lot
 from lives import Life, Nursery
 
 from vidu_async.journal import UNRESOLVED, UNSENT, RowState
 
 T = TypeVar("T")
-KEYS = st.sampled_from(["row-1", "row-2", "row-3"])
+_KEYS = ["row-1", "row-2"]
+KEYS = st.sampled_from(_KEYS)
 WORDS = st.sampled_from(["runs", "runs", "sleeps"])
-LOTS = st.sampled_from([[ACCEPTED], [LOST], [CLOSED], [REFUSED], [CUT, ACCEPTED], [THROTTLED, ACCEPTED]])
-NEVER = float("inf")
+LOTS = st.sampled_from(
+    [[LOST], [CLOSED], [ACCEPTED], [REFUSED], [CUT, ACCEPTED], [CUT, LOST], [THROTTLED, ACCEPTED], [THROTTLED, CLOSED]]
+)
+NTH = st.integers(0, len(_KEYS) - 1)
+LAGS = st.sampled_from([0.0, float("inf")])
 _PATIENCE = 20.0
 """Seconds after which a step that hangs fails."""
 
@@ -48,12 +59,18 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Leave nothing behind."""
-        self.crash()
+        self._kill()
+        self._run(self._server.quiet())
         self._run(self._server.__aexit__())
         self._loop.close()
         self._folder.cleanup()
 
     # What may happen
+
+    @initialize(lag=LAGS)
+    def begin(self, lag: float) -> None:
+        """Have a list that lags, or one that does not."""
+        self._server.lag = lag
 
     @rule(key=KEYS, word=WORDS, lots=LOTS)
     def submit(self, key: str, word: str, lots: list[Lot]) -> None:
@@ -63,43 +80,43 @@ class Machine(RuleBasedStateMachine):
         self._ask(lots, step="submit", key=key, word=word)
         assert is_new or len(self._server.sent) == before, "a known key was sent"
 
-    @rule(key=KEYS, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED]), is_late=st.booleans())
-    def crash_on_the_way(self, key: str, word: str, lot: Lot, *, is_late: bool) -> None:
+    @precondition(lambda self: self._sendable())
+    @rule(nth=NTH, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED]), is_late=st.booleans())
+    def crash_on_the_way(self, nth: int, word: str, lot: Lot, *, is_late: bool) -> None:
         """Die while a request waits for its answer; the gateway may decide before or after that."""
-        if self._begins(key, word, lot, is_late=is_late):
-            self._kill()
-            self._release()
+        self._begin(_picked(self._sendable(), nth), word, lot, is_late=is_late)
+        self._kill()
+        self._release()
 
-    @rule(key=KEYS, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED, REFUSED]))
-    def cancel_on_the_way(self, key: str, word: str, lot: Lot) -> None:
+    @precondition(lambda self: self._sendable())
+    @rule(nth=NTH, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED, REFUSED]))
+    def cancel_on_the_way(self, nth: int, word: str, lot: Lot) -> None:
         """Cancel the caller while its request waits for its answer, which comes all the same."""
-        if self._begins(key, word, lot, is_late=False):
-            self._ask(step="cancel", key=key)
-            self._release()
-            self._settle()
+        key = _picked(self._sendable(), nth)
+        self._begin(key, word, lot, is_late=False)
+        self._tell([], step="cancel", key=key)
+        self._release()
+        self._settle()
 
+    @precondition(lambda self: self._life)
     @rule()
     def crash(self) -> None:
         """Die between two requests."""
         self._kill()
         self._run(self._server.quiet())
 
+    @precondition(lambda self: self._life)
     @rule()
     def close(self) -> None:
         """End in an orderly way."""
-        if self._life is not None:
-            self._run(self._life.bury())
-            self._life = None
+        assert self._life is not None
+        self._run(self._life.bury())
+        self._life = None
 
-    @rule()
-    def hide_new_tasks(self) -> None:
-        """Let the list lag behind."""
-        self._server.lag = NEVER
-
-    @rule()
-    def list_all_tasks(self) -> None:
-        """Let the list catch up."""
-        self._server.lag = 0.0
+    @rule(lag=LAGS)
+    def lag(self, lag: float) -> None:
+        """Let the list lag behind, or catch up."""
+        self._server.lag = lag
 
     @rule()
     def reconcile(self) -> None:
@@ -107,33 +124,33 @@ class Machine(RuleBasedStateMachine):
         before = len(self._server.sent)
         self._ask(step="reconcile")
         assert len(self._server.sent) == before
-        if not self._server.lag:
-            rows = self._look().rows
-            assert not [row.key for row in rows if row.state in UNRESOLVED and self._paid(row.key)]
+        self._scene = self._look()
+        assert self._server.lag or not [key for key in self._in(UNRESOLVED) if self._unnamed(key)]
 
-    @rule(key=KEYS)
-    def wait(self, key: str) -> None:
+    @precondition(lambda self: self._in({RowState.ACCEPTED}))
+    @rule(nth=NTH)
+    def wait(self, nth: int) -> None:
         """Wait for a task's end."""
-        self._ask(step="wait", key=key)
+        self._ask(step="wait", key=_picked(self._in({RowState.ACCEPTED}), nth))
 
-    @rule(key=KEYS, lots=LOTS)
-    def send_again(self, key: str, lots: list[Lot]) -> None:
+    @precondition(lambda self: self._in(UNRESOLVED))
+    @rule(nth=NTH, lots=LOTS)
+    def send_again(self, nth: int, lots: list[Lot]) -> None:
         """Decide to send again what is held."""
-        if self._is(key, UNRESOLVED):
-            self._ask(lots, step="resolve", key=key, resend=True)
+        self._ask(lots, step="resolve", key=_picked(self._in(UNRESOLVED), nth), resend=True)
 
-    @rule(key=KEYS)
-    def give_up(self, key: str) -> None:
+    @precondition(lambda self: self._in(UNRESOLVED))
+    @rule(nth=NTH)
+    def give_up(self, nth: int) -> None:
         """Decide to forget what is held."""
-        if self._is(key, UNRESOLVED):
-            assert "done" in self._ask(step="resolve", key=key, give_up=True)
+        self._ask(step="resolve", key=_picked(self._in(UNRESOLVED), nth), give_up=True)
 
-    @rule(key=KEYS)
-    def name_the_task(self, key: str) -> None:
+    @precondition(lambda self: any(map(self._unnamed, self._in(UNRESOLVED))))
+    @rule(nth=NTH)
+    def name_the_task(self, nth: int) -> None:
         """Decide which task it is."""
-        for task_id in self._paid(key)[-1:]:
-            if self._is(key, UNRESOLVED):
-                assert self._ask(step="resolve", key=key, task_id=task_id)["done"] == task_id
+        key = _picked([key for key in self._in(UNRESOLVED) if self._unnamed(key)], nth)
+        self._ask(step="resolve", key=key, task_id=self._unnamed(key)[-1])
 
     # What must hold
 
@@ -149,38 +166,41 @@ class Machine(RuleBasedStateMachine):
     def _run(self, doing: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(asyncio.wait_for(doing, _PATIENCE))
 
-    def _ask(self, lots: list[Lot] | None = None, **order: Any) -> dict[str, Any]:
-        """Have the living client, or a new one, do a step; wait until nothing is under way."""
-        self._server.next_lots = list(lots or [])
-        heard = self._run(self._asked(order))
-        if order["step"] != "begin":
-            self._settle()
-        if isinstance(heard.get("done"), str):
-            self._told.append((order["key"], heard["done"]))
-        return heard
+    def _ask(self, lots: list[Lot] | None = None, **order: Any) -> None:
+        """Have the living client, or a new one, do a step, and wait until it is at rest."""
+        self._tell(lots or [], **order)
+        self._settle()
 
-    async def _asked(self, order: dict[str, Any]) -> dict[str, Any]:
-        if self._life is None:
-            files = {"journal": str(self._path), "log": str(self._path) + ".log"}
-            self._life = await self.nursery.bear(
-                play="steps", url=self._server.url, permits=2, read=5.0, quiet=0.03, **files
-            )
-        return await self._life.ask(**order)
+    def _tell(self, lots: list[Lot], **order: Any) -> None:
+        """Have the living client, or a new one, do a step."""
+        life = self._life or self._born()
+        self._server.next_lots = list(lots)
+        done = self._run(life.ask(**order)).get("done")
+        if isinstance(done, str):
+            self._told.append((order["key"], done))
+
+    def _born(self) -> Life:
+        """Begin a life, which first looks for what earlier ones lost."""
+        files = {"journal": str(self._path), "log": str(self._path) + ".log"}
+        ways = {"play": "steps", "permits": 2, "read": 5.0, "quiet": 0.03}
+        life = self._life = self._run(self.nursery.bear(url=self._server.url, **ways, **files))
+        self._run(life.ask(step="reconcile"))
+        self._settle()
+        return life
 
     def _kill(self) -> None:
         if self._life is not None:
             self._run(self._life.kill())
             self._life = None
 
-    def _begins(self, key: str, word: str, lot: Lot, *, is_late: bool) -> bool:
-        """Have a request on its way that the gateway has read and not answered, if the key may be sent."""
-        if self._scene.row(key) and not self._is(key, UNSENT):
-            return False
+    def _begin(self, key: str, word: str, lot: Lot, *, is_late: bool) -> None:
+        """Have a request on its way that the gateway has read and not answered."""
+        if self._life is None:
+            self._born()
         (self._server.takes if is_late else self._server.answers).clear()
         self._server.arrived.clear()
-        self._ask([lot], step="begin", key=key, word=word)
+        self._tell([lot], step="begin", key=key, word=word)
         self._run(self._server.arrived.wait())
-        return True
 
     def _release(self) -> None:
         self._server.takes.set()
@@ -189,22 +209,33 @@ class Machine(RuleBasedStateMachine):
 
     def _settle(self) -> None:
         """Wait until the client knows what became of all that it sent, or holds it."""
-        while any(row.state in {RowState.COMMITTED, RowState.UNKNOWN} for row in self._look().rows):
-            self._run(asyncio.sleep(0.002))
 
-    def _is(self, key: str, states: frozenset[RowState]) -> bool:
-        row = self._scene.row(key)
-        return row is not None and row.state in states
+        async def settled() -> None:
+            while any(row.state in {RowState.COMMITTED, RowState.UNKNOWN} for row in self._look().rows):
+                await asyncio.sleep(0.002)
 
-    def _paid(self, key: str) -> list[str]:
-        named = {row.task_id for row in self._scene.rows if row.state in NAMED}
-        return [task.id for task in self._server.paid if task.key == key and task.id not in named]
+        self._run(settled())
+
+    def _in(self, states: Collection[RowState]) -> list[str]:
+        """Return the keys whose rows are in one of these states."""
+        return [row.key for row in self._scene.rows if row.state in states]
+
+    def _sendable(self) -> list[str]:
+        return [key for key in _KEYS if self._scene.row(key) is None or key in self._in(UNSENT)]
+
+    def _unnamed(self, key: str) -> list[str]:
+        """Return the paid tasks of a key that the journal does not name."""
+        return [task.id for task in self._scene.unfound() if task.key == key]
 
     def _look(self) -> Scene:
         rows, events = read_journal(self._path, self._path.with_name("copy.db"))
         files = {path.name: path.read_bytes() for path in self._path.parent.iterdir() if path.is_file()}
         paid, sent = list(self._server.paid), list(self._server.sent)
         return Scene(rows, events, paid, sent, self._told, 2, self._server.most_at_once, files)
+
+
+def _picked(keys: list[str], nth: int) -> str:
+    return keys[nth % len(keys)]
 
 
 def test_whatever_happens_in_whatever_order_the_journal_is_honest(tmp_path: Path) -> None:
