@@ -30,7 +30,7 @@ from vidu_async import (
 from vidu_async.journal import Row
 from vidu_async.protocol.models import Task
 from vidu_async.reconcile import candidates, hashed, may_be, proven, windows
-from vidu_async.testing import DROP_AFTER, Reply, Simulator, run_virtual
+from vidu_async.testing import DROP_AFTER, Reply, Serve, Simulator, run_virtual
 
 FOX = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 OWL = TextToVideo(model="viduq3-turbo", prompt="the owl flies")
@@ -198,6 +198,26 @@ async def test_strangers_are_queried_once(lost: tuple[Simulator, ViduClient]) ->
     assert [handle.task_id for handle in found] in ([lost_id], [])  # the looks in the background may have been first
     await vidu.reconcile()
     assert sim.requests["GET /ent/v2/tasks/{id}/creations"] - before <= 2 * (len(strangers) + 1)
+
+
+async def test_a_task_seen_before_its_answer_was_lost_is_found_all_the_same(journal: Path | None) -> None:
+    """Another's search may come across it while its own creation is still being answered."""
+
+    async def lose(method: str, _path: str, _headers: object, body: bytes) -> Any:
+        if method == "POST":
+            return Serve(delay=0.5, cut=True) if b"the owl" in body else DROP_AFTER
+        return None
+
+    async with (
+        Simulator(intercept=lose) as sim,
+        sim.client(journal=journal, timeouts=Timeouts(quiet=4)) as vidu,
+    ):
+        owl = asyncio.create_task(vidu.submit(OWL))
+        while not sim.accepted:
+            await asyncio.sleep(0.005)
+        fox = await vidu.submit(FOX)
+        assert not owl.done()
+        assert {fox.task_id, (await owl).task_id} == set(sim.tasks)
 
 
 async def test_a_gateway_without_a_list_is_not_waited_for(journal: Path | None) -> None:

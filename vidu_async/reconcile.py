@@ -159,8 +159,8 @@ class Reconciler:
     """By token: what was found for those that wait."""
     _likely: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
     """By token: ids of tasks that look alike."""
-    _strangers: set[str] = field(factory=set, init=False)
-    """Ids of tasks that are none of ours: a payload never changes."""
+    _seen: dict[str, tuple[str | None, str]] = field(factory=dict, init=False)
+    """By id: mark and payload's hash of tasks that were asked for once. They never change, but whose is lost may."""
     _mute: set[str] = field(factory=set, init=False)
     """Endpoints that do not repeat payloads."""
     _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
@@ -271,19 +271,26 @@ class Reconciler:
             listed += page.tasks
             self._allow_for(page.date)
         known = self._journal.tokens_of([task.id for task in listed])
-        worth = [task for task in candidates(listed, rows, known) if task.id not in self._strangers]
+        worth = [task for task in candidates(listed, rows, known) if self._may_prove(task.id, rows)]
         answers, failure = await self._query(worth[:_CANDIDATES])
         found: dict[str, tuple[Row, list[Task]]] = {}
         for task in answers:
             if row := proven(task, rows, self._journal.is_unique_proof):
                 found.setdefault(row.token, (row, []))[1].append(task)
             else:
-                self._strangers.add(task.id)
+                self._seen[task.id] = (task.stamp, hashed(task.payload))
                 self._note_likeness(task, rows)
         adopted = [row for row, tasks in found.values() if self._adopt(row, tasks)]
         if failure:
             raise failure
         return adopted
+
+    def _may_prove(self, task_id: str, rows: list[Row]) -> bool:
+        """Whether a query of a task may prove anything that an earlier one has not ruled out."""
+        if task_id not in self._seen:
+            return True
+        stamp, payload = self._seen[task_id]
+        return any(stamp == row.token or (payload and payload == row.proof) for row in rows)
 
     async def _query(self, tasks: list[Task]) -> tuple[list[Task], ViduError | None]:
         """Query each, few at once; return the answers, over what the list told, and what went wrong last."""
