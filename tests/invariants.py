@@ -19,8 +19,7 @@ from attrs import fields, frozen
 from kill_child import API_KEY, payload_of
 from ledger import PaidTask, Sent
 
-from vidu_async.journal import EDGES, ENDED, UNRESOLVED, Row, RowState
-from vidu_async.reconcile import hashed
+from vidu_async.journal import EDGES, ENDED, UNRESOLVED, Row, RowState, hashed
 
 _S = RowState
 NAMED = ENDED | {_S.ACCEPTED}

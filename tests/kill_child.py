@@ -108,7 +108,7 @@ class Steps:
     async def resolve(self, key: str, **how: Any) -> str | None:
         """Decide about a key."""
         handle = await self.vidu.resolve(key, **how)
-        return handle and handle.task_id
+        return None if handle is None else handle.task_id
 
     async def reconcile(self) -> None:
         """Look for what is lost."""

@@ -12,8 +12,7 @@ from invariants import Event, Scene, broken_invariants, read_journal
 from kill_child import API_KEY, payload_of
 from ledger import ACCEPTED, CLOSED, THROTTLED, Lot, PaidTask, Sent
 
-from vidu_async.journal import Row, RowState
-from vidu_async.reconcile import hashed
+from vidu_async.journal import Row, RowState, hashed
 
 S = RowState
 KEY, OTHER = "row-1", "row-3"

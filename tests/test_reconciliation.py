@@ -27,9 +27,9 @@ from vidu_async import (
     Timeouts,
     ViduClient,
 )
-from vidu_async.journal import Row
+from vidu_async.evidence import candidates, may_be, proven, windows
+from vidu_async.journal import Row, hashed
 from vidu_async.protocol.models import Task
-from vidu_async.reconcile import candidates, hashed, may_be, proven, windows
 from vidu_async.testing import DROP_AFTER, Reply, Serve, Simulator, run_virtual
 
 FOX = TextToVideo(model="viduq3-turbo", prompt="the fox runs")

@@ -13,7 +13,7 @@ from vidu_async import media
 from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
-from vidu_async.journal import SUBJECTS, UNRESOLVED, MemoryJournal, Row, RowState, new_key
+from vidu_async.journal import SUBJECTS, MemoryJournal, Row, RowState
 from vidu_async.journal_file import Journal
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.outbox import Order, Outbox
@@ -30,7 +30,7 @@ from vidu_async.protocol.errors import (
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import Request
-from vidu_async.reconcile import Reconciler, Unresolved, hashed
+from vidu_async.reconcile import Reconciler, Unresolved
 from vidu_async.settings import ApiKey, Timeouts, check, check_proxy, fault_of, gateway_from
 from vidu_async.transport import Connections, Transport
 from vidu_async.watcher import Watcher
@@ -138,6 +138,7 @@ class ViduClient:
             self.fetch_task,
         )
         self._outbox = Outbox(self._journal, self._limiter, self._reconciler, on_unknown == "resend")
+        self._home = {"site": self._gateway.url(""), "key_print": self._key.print}
         self._bound: Transport | None = None
         self._strict = strict
 
@@ -201,27 +202,10 @@ class ViduClient:
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
         meant = {"endpoint": request.endpoint, "fields": body}
         digest = "" if key is None else await _in_thread(media.has_files(body), media.digest, meant)
-        wanted = self._row(request.endpoint, body, key=key, digest=digest, off_peak=_is_off_peak(request))
+        wanted = Row.of(request.endpoint, body, key=key, digest=digest, off_peak=_is_off_peak(request), **self._home)
         order = Order(wanted, call, body, self._accept, self._handle_of, retry_failed)
         # Bound again: the client may have been closed while files were read.
         return await self._outbox.send(order, self._bind_to_pay())
-
-    def _row(self, endpoint: str, body: dict[str, Any], *, key: str | None, digest: str, off_peak: bool) -> Row:
-        """Describe a submission for the journal, without its content."""
-        duration = body.get("duration")
-        return Row(
-            key=new_key() if key is None else key,
-            is_named=key is not None,
-            site=self._gateway.url(""),
-            key_print=self._key.print,
-            endpoint=endpoint,
-            digest=digest,
-            proof=hashed(body.get("payload")),
-            prompt=hashed(body.get("prompt")),
-            model=str(body.get("model") or ""),
-            duration=duration if isinstance(duration, (int, float)) else None,
-            off_peak=off_peak,
-        )
 
     def _accept(self, row: Row, task: Task, permit: Permit | None) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
@@ -257,7 +241,7 @@ class ViduClient:
         weigh(subject, self._gateway, strict=self._strict)
         call = calls.create_subject(self._gateway, subject)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
-        wanted = self._row(SUBJECTS, body, key=None, digest="", off_peak=False)
+        wanted = Row.of(SUBJECTS, body, key=None, **self._home)
 
         def accept(row: Row, stored: Subject, permit: Permit | None) -> Subject:
             self._journal.note(row, RowState.ACCEPTED, task_id=stored.server_id)
@@ -330,27 +314,16 @@ class ViduClient:
             raise ConfigError("resolve() takes one of task_id=, resend=True and give_up=True")
         transport = self._bind()
         await self._journal.open()
-        row = self._journal.find(key)
-        if row is None or row.state not in UNRESOLVED:
-            state = "is not in the journal" if row is None else f"is {row.state.value}, not unresolved"
-            raise ConfigError(f"submission {key!r} {state}; client.unresolved() lists what is")
+        row = self._reconciler.open_row(key)
         if resend:
             return cast("TaskHandle | None", await self._outbox.send_again(row, transport))
         if task_id is not None:
-            await self._adopt(row, task_id)
+            await self._reconciler.adopt(row, task_id)
         else:
             self._journal.note(row, RowState.GIVEN_UP)
         self._outbox.forget(key)
         await self._journal.settled()
         return self._handle_of(row) if task_id is not None else None
-
-    async def _adopt(self, row: Row, task_id: str) -> None:
-        """Take a task for a submission's, if nothing shows that it is another's."""
-        task = await self.fetch_task(task_id)
-        owner = self._journal.tokens_of([task_id]).get(task_id) or task.stamp
-        if owner not in {None, row.token}:
-            raise ConfigError(f"task {task_id} belongs to another submission than {row.key!r}")
-        self._journal.note(row, RowState.ACCEPTED, task_id=task_id, credits=task.credits)
 
     def resume(self) -> None:
         """Let submissions through again, after no credits, a 401 or a 403 had stopped them."""

@@ -15,6 +15,7 @@ be paid, and what is PREPARED is not. `MemoryJournal` lasts as long as its clien
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 import time
 from enum import StrEnum
@@ -25,7 +26,7 @@ from attrs import define, field
 from vidu_async.protocol.errors import IdempotencyConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class RowState(StrEnum):
@@ -70,6 +71,11 @@ def new_key() -> str:
     return base64.b32encode(secrets.token_bytes(16)).decode("ascii").rstrip("=").lower()
 
 
+def hashed(text: object) -> str:
+    """Return the hash by which a text is known here that is not kept; "" for none."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if isinstance(text, str) and text else ""
+
+
 @define(eq=False, kw_only=True)
 class Row:
     """One submission. Times are Unix seconds. Neither prompt nor picture nor API key is in it."""
@@ -112,6 +118,21 @@ class Row:
     credits: int | None = None
     possible_duplicate: bool = False
     """Whether it was sent again although it may have been paid, by the user's consent."""
+
+    @classmethod
+    def of(cls, endpoint: str, body: Mapping[str, Any], *, key: str | None, **known: Any) -> Row:  # noqa: ANN401 - fields
+        """Describe a submission by its body, without keeping any of it."""
+        duration = body.get("duration")
+        return cls(
+            key=new_key() if key is None else key,
+            is_named=key is not None,
+            endpoint=endpoint,
+            proof=hashed(body.get("payload")),
+            prompt=hashed(body.get("prompt")),
+            model=str(body.get("model") or ""),
+            duration=duration if isinstance(duration, (int, float)) else None,
+            **known,
+        )
 
     def renewed(self, wanted: Row) -> None:
         """Take up a key again whose submission came to nothing. The token stays the same."""

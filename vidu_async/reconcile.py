@@ -1,17 +1,13 @@
 """Looking for creations whose answer was lost: which task did they become, if any?
 
-The list of tasks names candidates, and each candidate's own query repeats the payload of its creation. Only that is
-proof: a random token, or the caller's own payload where no other submission has the same. A task that merely looks
-alike is shown to the user and never adopted.
-
-What to look for and what proves it are decided by the pure functions at the top; `Reconciler` asks.
+The list of tasks names candidates, and each candidate's own query may prove whose it is (`evidence.py`). A task that
+merely looks alike is shown to the user and never adopted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from datetime import UTC, datetime
@@ -19,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState
-from vidu_async.protocol.errors import NotFoundError, UnsupportedError, ViduError
+from vidu_async.evidence import SKEW, candidates, left_at, may_be, proven, windows
+from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState, hashed
+from vidu_async.protocol.errors import ConfigError, NotFoundError, UnsupportedError, ViduError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from vidu_async.journal import Ledger
     from vidu_async.protocol.models import Task
@@ -35,68 +32,12 @@ LOOKS = (1 / 120, 1 / 40, 1 / 10, 3 / 10, 1.0)
 """When to look after the last byte left, in shares of `Timeouts.quiet`: after 5, 15, 60, 180 and 600 seconds."""
 _FIRST = 2
 """Looks that the caller of `submit` waits for."""
-_SKEW = 60.0
-"""Seconds by which the server's clock may differ; more, if its answers show more."""
-_LATE = 120.0
-"""Seconds after the last byte in which a task may have been created."""
 _HELD_FOR = 48 * 3600.0
 """Seconds during which what was not found is looked for along with others."""
 _CANDIDATES = 1000
 """Queries of one look."""
 _AT_ONCE = 8
 _EVER = datetime.max.replace(tzinfo=UTC)
-
-
-def hashed(text: object) -> str:
-    """Return the hash by which a text is known here that is not kept; "" for none."""
-    return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) and text else ""
-
-
-def windows(rows: Iterable[Row], skew: float) -> list[tuple[datetime, datetime, list[Row]]]:
-    """Return the times, by the server's clock, in which the rows' tasks were created; those that touch as one."""
-    found: list[tuple[float, float, list[Row]]] = []
-    for row in sorted(rows, key=_left_at):
-        since, until = _left_at(row) - skew, _left_at(row) + _LATE + skew
-        if found and since <= found[-1][1]:
-            earliest, _, group = found.pop()
-            since, group = earliest, [*group, row]
-        else:
-            group = [row]
-        found.append((since, until, group))
-    return [
-        (datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC), group) for since, until, group in found
-    ]
-
-
-def _left_at(row: Row) -> float:
-    return row.committed_at or 0.0
-
-
-def may_be(task: Task, row: Row) -> bool:
-    """Whether nothing that a list tells of a task speaks against it: a list tells neither payload nor all fields."""
-    is_model = not (task.model and row.model) or task.model == row.model
-    is_length = task.duration is None or row.duration is None or task.duration == row.duration
-    return is_model and is_length and task.stamp in {None, row.token}
-
-
-def candidates(listed: Iterable[Task], rows: Sequence[Row], known: dict[str, str]) -> list[Task]:
-    """Return the tasks worth a query of their own, the likeliest first; `known` has the journal's tokens by task."""
-    prompts, tokens = {row.prompt for row in rows if row.prompt}, {row.token for row in rows}
-    found = {
-        task.id: task
-        for task in listed
-        if known.get(task.id) in {None, *tokens} and any(may_be(task, row) for row in rows)
-    }
-    return sorted(found.values(), key=lambda task: (task.stamp is None, hashed(task.prompt) not in prompts))
-
-
-def proven(task: Task, rows: Iterable[Row], is_unique: Callable[[Row], bool]) -> Row | None:
-    """Return the row whose task this is, by the payload that it repeats."""
-    payload = hashed(task.payload)
-    for row in rows:
-        if task.stamp == row.token or (payload and row.proof == payload and is_unique(row)):
-            return row
-    return None
 
 
 @frozen
@@ -164,7 +105,7 @@ class Reconciler:
     _mute: set[str] = field(factory=set, init=False)
     """Endpoints that do not repeat payloads."""
     _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
-    _skew: float = field(default=_SKEW, init=False)
+    _skew: float = field(default=SKEW, init=False)
 
     async def search(self, row: Row, *, to_the_end: bool = False) -> Task | None:
         """Look for a row's task as it gets older: twice, and then without the caller; or as long as there is hope."""
@@ -196,6 +137,33 @@ class Reconciler:
             self._hold_if_old(row)
         return found
 
+    async def adopt(self, row: Row, task_id: str) -> None:
+        """Take a task for a row's by the user's word, if nothing shows that it is another's.
+
+        Raises:
+            ConfigError: something does.
+            ViduError: the query failed.
+
+        """
+        task = await self._fetch(task_id)
+        owner = self._journal.tokens_of([task_id]).get(task_id) or task.stamp
+        if owner not in {None, row.token}:
+            raise ConfigError(f"task {task_id} belongs to another submission than {row.key!r}")
+        self._journal.note(row, RowState.ACCEPTED, task_id=task_id, credits=task.credits)
+
+    def open_row(self, key: str) -> Row:
+        """Return the unresolved row of a key.
+
+        Raises:
+            ConfigError: there is none.
+
+        """
+        row = self._journal.find(key)
+        if row is None or row.state not in UNRESOLVED:
+            state = "is not in the journal" if row is None else f"is {row.state.value}, not unresolved"
+            raise ConfigError(f"submission {key!r} {state}; client.unresolved() lists what is")
+        return row
+
     def shown(self) -> list[Unresolved]:
         """Return what is unresolved, for the user."""
         return [Unresolved.of(row, self._likely.get(row.token, ())) for row in self._journal.unresolved(self._site)]
@@ -212,7 +180,7 @@ class Reconciler:
             await self._look_quietly()
         for row in self._journal.unresolved(self._site):
             self._hold_if_old(row)
-            age = self._clock() - _left_at(row)
+            age = self._clock() - left_at(row)
             self._go_on(row, tuple(share for share in LOOKS if share * self._quiet > age))
 
     def _go_on(self, row: Row, shares: tuple[float, ...]) -> None:
@@ -229,7 +197,7 @@ class Reconciler:
     async def _look_often(self, row: Row, shares: tuple[float, ...]) -> Task | None:
         """Look whenever a row has come to an age; nothing is looked at where nothing is listed."""
         loop = asyncio.get_running_loop()
-        began = loop.time() - max(0.0, self._clock() - _left_at(row))
+        began = loop.time() - max(0.0, self._clock() - left_at(row))
         for share in shares:
             if not self._can_list() or row.state not in UNRESOLVED:
                 break
@@ -246,14 +214,14 @@ class Reconciler:
         """Look for all that is young enough; whoever calls has the turn."""
         self._due.clear()
         rows = self._journal.unresolved(self._site)
-        young = [row for row in rows if self._clock() - _left_at(row) < _HELD_FOR]
+        young = [row for row in rows if self._clock() - left_at(row) < _HELD_FOR]
         try:
             await self._look(young if self._can_list() else [])
         except ViduError as error:
             _log.info("looking for lost creations failed: %s", error.said)
 
     def _hold_if_old(self, row: Row) -> None:
-        if row.state is RowState.UNKNOWN and (self._clock() - _left_at(row) > self._quiet or not self._can_list()):
+        if row.state is RowState.UNKNOWN and (self._clock() - left_at(row) > self._quiet or not self._can_list()):
             self._journal.note(row, RowState.HELD)
 
     async def _look(self, rows: list[Row]) -> list[Row]:
@@ -351,8 +319,8 @@ class Reconciler:
             off = abs(parsedate_to_datetime(date).timestamp() - self._clock())
         except (ValueError, TypeError):
             return
-        if off > _SKEW and off + _SKEW > self._skew + 1:
-            self._skew = off + _SKEW
+        if off > SKEW and off + SKEW > self._skew + 1:
+            self._skew = off + SKEW
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
