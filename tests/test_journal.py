@@ -47,7 +47,7 @@ async def bring(journal: Ledger, row: Row, state: RowState) -> Row:
         if step is S.COMMITTED:
             await journal.commit(row)
         elif step in ENDED:
-            journal.finished(row.task_id, step, 4)
+            journal.finished(SITE, row.task_id, step, 4)
         else:
             journal.note(row, step, **({"task_id": f"task of {row.key}"} if step is S.ACCEPTED else {}))
     await journal.settled()
@@ -81,7 +81,7 @@ async def test_an_unknown_key_is_to_be_sent(journal: Ledger) -> None:
     assert journal.find("film-8") is None
 
 
-@pytest.mark.parametrize("state", sorted(set(RowState) - UNSENT - {S.COMMITTED}))
+@pytest.mark.parametrize("state", sorted(set(RowState) - UNSENT - {S.COMMITTED, S.GIVEN_UP}))
 async def test_a_known_key_is_not_sent_again(journal: Ledger, state: RowState) -> None:
     """Whatever became of it, the same request under the same key is the same submission."""
     row = await bring(journal, await claimed(journal, named()), state)
@@ -89,7 +89,7 @@ async def test_a_known_key_is_not_sent_again(journal: Ledger, state: RowState) -
     assert (is_ours, found.token, found.state) == (False, row.token, state)
 
 
-@pytest.mark.parametrize("state", sorted(set(RowState) - UNSENT))
+@pytest.mark.parametrize("state", sorted(set(RowState) - UNSENT - {S.GIVEN_UP}))
 @pytest.mark.parametrize("other", [{"digest": "other"}, {"site": "https://elsewhere"}])
 async def test_a_known_key_names_no_other_request(journal: Ledger, state: RowState, other: dict[str, str]) -> None:
     """Nor the same one at another gateway. The error names the key."""
@@ -101,12 +101,39 @@ async def test_a_known_key_names_no_other_request(journal: Ledger, state: RowSta
 
 @pytest.mark.parametrize("state", sorted(UNSENT))
 async def test_a_key_that_came_to_nothing_may_be_used_again(journal: Ledger, state: RowState) -> None:
-    """Also for another request. What was given up may be paid, so sending it again may pay twice."""
+    """Also for another request."""
     await bring(journal, await claimed(journal, named()), state)
     again = await claimed(journal, named(digest="other", model="viduq3-turbo"))
     assert (again.state, again.digest, again.model) == (S.PREPARED, "other", "viduq3-turbo")
-    assert again.possible_duplicate is (state is S.GIVEN_UP)
+    assert not again.possible_duplicate
     await bring(journal, again, S.ACCEPTED)
+
+
+@pytest.mark.parametrize("digest", ["digest", "other"])
+async def test_what_was_given_up_leaves_its_key_to_a_new_submission(journal: Ledger, digest: str) -> None:
+    """With a token of its own: the old one may still turn up as a task, which is not the new one's."""
+    first = await bring(journal, await claimed(journal, named()), S.GIVEN_UP)
+    again = await claimed(journal, named(digest=digest))
+    assert again.token != first.token
+    await bring(journal, again, S.ACCEPTED)
+    found = journal.find("film-7")
+    assert found is not None
+    assert found.token == again.token
+
+
+async def test_what_is_sent_again_by_consent_is_the_same_request(journal: Ledger) -> None:
+    """Its token may be paid: another request under it would be taken for that."""
+    await bring(journal, await claimed(journal, named()), S.HELD)
+    row = journal.find("film-7")
+    assert row is not None
+    journal.note(row, S.PREPARED, possible_duplicate=True)
+    with pytest.raises(IdempotencyConflictError):
+        await journal.prepare(named(digest="other"))
+    again = await claimed(journal, named())
+    assert (again.token, again.possible_duplicate) == (row.token, True)
+    await journal.commit(again)
+    journal.note(again, S.HELD)
+    assert [one.key for one in journal.unresolved(SITE)] == ["film-7"]
 
 
 @pytest.mark.parametrize("state", [S.FAILED, S.CANCELLED])
@@ -114,7 +141,9 @@ async def test_a_failed_task_is_tried_again_only_on_demand(journal: Ledger, stat
     """As a new submission with a token of its own."""
     first = await bring(journal, await claimed(journal, named()), state)
     assert not (await journal.prepare(named()))[1]
-    second, is_ours = await journal.prepare(named(digest="other"), retry_failed=True)
+    with pytest.raises(IdempotencyConflictError):
+        await journal.prepare(named(digest="other"), retry_failed=True)
+    second, is_ours = await journal.prepare(named(), retry_failed=True)
     assert is_ours
     assert second.token != first.token
     found = journal.find("film-7")
@@ -151,8 +180,8 @@ async def test_accepted_tasks_are_unfinished_until_they_end(journal: Ledger) -> 
     """Oldest first; the end of a stranger's task changes nothing."""
     for key in ("a", "b", "c"):
         await bring(journal, await claimed(journal, named(key)), S.ACCEPTED)
-    journal.finished("task of b", S.SUCCESS, 4)
-    journal.finished("a stranger's", S.SUCCESS, 4)
+    journal.finished(SITE, "task of b", S.SUCCESS, 4)
+    journal.finished(SITE, "a stranger's", S.SUCCESS, 4)
     assert [row.key for row in journal.unfinished(SITE)] == ["a", "c"]
     ended = journal.find("b")
     assert ended is not None
@@ -180,7 +209,7 @@ async def test_the_tokens_of_tasks_are_known(journal: Ledger) -> None:
     """Of any number of them at once; strangers have none."""
     row = await bring(journal, await claimed(journal, named()), S.ACCEPTED)
     asked = [str(number) for number in range(1200)]
-    assert journal.tokens_of([*asked, row.task_id, ""]) == {row.task_id: row.token}
+    assert journal.tokens_of(SITE, [*asked, row.task_id, ""]) == {row.task_id: row.token}
 
 
 async def test_a_payload_of_the_callers_own_proves_only_alone(journal: Ledger) -> None:
@@ -239,7 +268,7 @@ async def step(journal: Journal, row: Row, choice: int) -> None:
     if state is S.COMMITTED:
         await journal.commit(row)
     elif row.state is S.ACCEPTED:
-        journal.finished(row.task_id, state, choice)
+        journal.finished(SITE, row.task_id, state, choice)
         row.state, row.credits = state, choice
     else:
         journal.note(row, state, task_id=f"{row.key}-{choice}", reason="r", status=choice, answered_at=1.5)

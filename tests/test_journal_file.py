@@ -70,7 +70,7 @@ PRELUDE = f"""
 import asyncio, os, signal, sys
 from vidu_async import Journal, JournalError
 from vidu_async.journal import Row, RowState
-journal = Journal(sys.argv[1])
+journal, SITE = Journal(sys.argv[1]), {SITE!r}
 def row(key):
     return Row(key=key, is_named=True, site={SITE!r}, digest="d")
 async def accepted(key):
@@ -380,7 +380,7 @@ async def test_a_fact_that_cannot_be_written_is_written_later(path: Path) -> Non
         for _ in range(2):
             with pytest.raises(JournalError, match="locked"):
                 await journal.settled()
-        journal.finished("7", S.SUCCESS, 4)
+        journal.finished(SITE, "7", S.SUCCESS, 4)
     await journal.settled()
     found = journal.find("film-7")
     assert found is not None
@@ -448,8 +448,8 @@ async def test_a_server_may_answer_anything(path: Path) -> None:
     await journal.settled()
     (found,) = journal.unfinished(SITE)
     assert (found.task_id, found.credits, found.reason) == ("7\\ud800", 2**63 - 1, "a\0b")
-    journal.finished("7\ud800", S.FAILED, -(10**30))
-    assert journal.tokens_of(["7\ud800"]) == {"7\\ud800": claimed.token}
+    journal.finished(SITE, "7\ud800", S.FAILED, -(10**30))
+    assert journal.tokens_of(SITE, ["7\ud800"]) == {"7\\ud800": claimed.token}
     assert journal.unfinished(SITE) == []
     await journal.aclose()
 
@@ -623,7 +623,7 @@ FORKING = """
     child = os.fork()
     if not child:
         said = []
-        for ask in (lambda: journal.find('film-7'), lambda: journal.finished('7', RowState.SUCCESS, 1),
+        for ask in (lambda: journal.find('film-7'), lambda: journal.finished(SITE, '7', RowState.SUCCESS, 1),
                     lambda: Journal(sys.argv[1]).find('film-7')):
             try:
                 ask()
@@ -709,7 +709,7 @@ def test_it_serves_one_loop_after_another(path: Path) -> None:
 @pytest.mark.parametrize("end", ["pass", "del journal; import gc; gc.collect()", "os._exit(0)"])
 def test_dropping_it_warns_of_nothing_and_keeps_every_fact(path: Path, end: str) -> None:
     """A loop that ends at once takes no note with it, for the thread still writes it."""
-    note = "journal.finished('task of film-7', RowState.SUCCESS, 4)" if end == "pass" else "pass"
+    note = "journal.finished(SITE, 'task of film-7', RowState.SUCCESS, 4)" if end == "pass" else "pass"
     last = f"async def last():\n    {note}\nasyncio.run(last())\n{end}"
     program = f"{PRELUDE}\nasyncio.run(accepted('film-7'))\n{last}"
     assert printed(program, path) == ""

@@ -136,6 +136,7 @@ class ViduClient:
             partial(self._abilities.has, "lists"),
             lambda since, until: self._list_pages(created_from=since, created_to=until),
             self.fetch_task,
+            self._forget_order,
         )
         self._outbox = Outbox(self._journal, self._limiter, self._reconciler, on_unknown == "resend")
         self._home = {"site": self._gateway.url(""), "key_print": self._key.print}
@@ -156,8 +157,8 @@ class ViduClient:
         raise TypeError("a ViduClient holds a key and connections and is not pickled; make one where it is needed")
 
     async def __aenter__(self) -> Self:
-        self._bind()
         await self._journal.open()
+        self._bind()
         return self
 
     async def __aexit__(
@@ -209,7 +210,7 @@ class ViduClient:
 
     def _accept(self, row: Row, task: Task, permit: Permit | None) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
-        if row.state is not RowState.ACCEPTED:  # else it was found, its answer being lost
+        if row.state in {RowState.PREPARED, RowState.COMMITTED}:  # else it was found, its answer being lost
             self._reconciler.note_echo(row, task)
             self._journal.note(row, RowState.ACCEPTED, task_id=task.id, credits=task.credits)
         handle = self._handle(task.id, key=row.key, off_peak=row.off_peak)
@@ -221,10 +222,13 @@ class ViduClient:
                 handle._at_end(permit.release)  # noqa: SLF001
         return handle
 
+    def _forget_order(self, key: str) -> None:
+        self._outbox.forget(key)
+
     def _finished(self, task_id: str, task: Task) -> None:
         """Have the journal note the end of a task."""
         state = RowState.CANCELLED if task.is_cancelled else RowState(task.state.value)
-        self._journal.finished(task_id, state, task.credits)
+        self._journal.finished(self._home["site"], task_id, state, task.credits)
 
     async def run(self, request: Request, *, key: str | None = None, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
@@ -245,7 +249,7 @@ class ViduClient:
 
         def accept(row: Row, stored: Subject, permit: Permit | None) -> Subject:
             self._journal.note(row, RowState.ACCEPTED, task_id=stored.server_id)
-            self._journal.finished(stored.server_id or "", RowState.SUCCESS, None)  # no task to follow
+            self._journal.finished(row.site, stored.server_id or "", RowState.SUCCESS, None)  # no task to follow
             if permit is not None:
                 permit.release()
             return stored
@@ -318,7 +322,7 @@ class ViduClient:
         if resend:
             return cast("TaskHandle | None", await self._outbox.send_again(row, transport))
         if task_id is not None:
-            await self._reconciler.adopt(row, task_id)
+            row = await self._reconciler.adopt(row, task_id)
         else:
             self._journal.note(row, RowState.GIVEN_UP)
         self._outbox.forget(key)

@@ -45,10 +45,10 @@ def left_at(row: Row) -> float:
     return row.committed_at or 0.0
 
 
-def may_be(task: Task, row: Row) -> bool:
-    """Whether nothing that a list tells of a task speaks against it: a list tells neither payload nor all fields."""
+def looks_like(task: Task, row: Row) -> bool:
+    """Whether nothing that a list tells of a task speaks against it. Gateways have words of their own for models."""
     is_model = not (task.model and row.model) or task.model == row.model
-    is_length = task.duration is None or row.duration is None or task.duration == row.duration
+    is_length = not (task.duration and row.duration) or task.duration == row.duration
     return is_model and is_length and task.stamp in {None, row.token}
 
 
@@ -56,11 +56,14 @@ def candidates(listed: Iterable[Task], rows: Sequence[Row], known: dict[str, str
     """Return the tasks worth a query of their own, the likeliest first; `known` has the journal's tokens by task."""
     prompts, tokens = {row.prompt for row in rows if row.prompt}, {row.token for row in rows}
     found = {
-        task.id: task
-        for task in listed
-        if known.get(task.id) in {None, *tokens} and any(may_be(task, row) for row in rows)
+        task.id: task for task in listed if known.get(task.id) in {None, *tokens} and task.stamp in {None, *tokens}
     }
-    return sorted(found.values(), key=lambda task: (task.stamp is None, hashed(task.prompt) not in prompts))
+
+    def rank(task: Task) -> tuple[bool, bool, bool]:
+        is_unlike = not any(looks_like(task, row) for row in rows)
+        return task.stamp is None, hashed(task.prompt) not in prompts, is_unlike
+
+    return sorted(found.values(), key=rank)
 
 
 def proven(task: Task, rows: Iterable[Row], is_unique: Callable[[Row], bool]) -> Row | None:

@@ -6,7 +6,7 @@ A `Row` is one submission. Its states follow the arrows of `EDGES` and no others
        ^            |-> REFUSED                        nothing was created
        |            |-> PREPARED                       429, or provably never seen whole: sent again
        |            '-> UNKNOWN -> HELD                nobody can say; found later, both become ACCEPTED
-       '-- REFUSED, GIVEN_UP, and UNKNOWN or HELD with the user's consent (`possible_duplicate`)
+       '-- REFUSED, and UNKNOWN or HELD with the user's consent (`possible_duplicate`; back to HELD if that fails)
 
 COMMITTED is written before the last byte of a request is handed over, so whatever is found COMMITTED after a crash may
 be paid, and what is PREPARED is not. `MemoryJournal` lasts as long as its client; `Journal` is a file.
@@ -18,6 +18,7 @@ import base64
 import hashlib
 import secrets
 import time
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,18 +48,17 @@ class RowState(StrEnum):
 _S = RowState
 ENDED = frozenset({_S.SUCCESS, _S.FAILED, _S.CANCELLED})
 UNRESOLVED = frozenset({_S.UNKNOWN, _S.HELD})
-UNSENT = frozenset({_S.PREPARED, _S.REFUSED, _S.GIVEN_UP})
-"""States in which a key may be used again, also for another request."""
+UNSENT = frozenset({_S.PREPARED, _S.REFUSED})
+"""States in which a submission came to nothing: its row may be used again, also for another request."""
 EDGES: dict[RowState, frozenset[RowState]] = {
     # An answer may come before the whole request has left.
-    _S.PREPARED: frozenset({_S.PREPARED, _S.COMMITTED, _S.ACCEPTED, _S.REFUSED}),
-    _S.COMMITTED: frozenset({_S.PREPARED, _S.ACCEPTED, _S.REFUSED, _S.UNKNOWN}),
+    _S.PREPARED: frozenset({_S.PREPARED, _S.COMMITTED, _S.ACCEPTED, _S.REFUSED, _S.HELD}),
+    _S.COMMITTED: frozenset({_S.PREPARED, _S.ACCEPTED, _S.REFUSED, _S.UNKNOWN, _S.HELD}),
     _S.ACCEPTED: ENDED,
     _S.REFUSED: frozenset({_S.PREPARED}),
     _S.UNKNOWN: frozenset({_S.PREPARED, _S.ACCEPTED, _S.HELD, _S.GIVEN_UP}),
     _S.HELD: frozenset({_S.PREPARED, _S.ACCEPTED, _S.GIVEN_UP}),
-    _S.GIVEN_UP: frozenset({_S.PREPARED, _S.ACCEPTED}),
-    **dict.fromkeys(ENDED, frozenset[RowState]()),
+    **dict.fromkeys({*ENDED, _S.GIVEN_UP}, frozenset[RowState]()),
 }
 
 
@@ -138,8 +138,18 @@ class Row:
         """Take up a key again whose submission came to nothing. The token stays the same."""
         for name in ("site", "endpoint", "digest", "proof", "model", "duration", "prompt", "off_peak", "key_print"):
             setattr(self, name, getattr(wanted, name))
-        self.possible_duplicate |= self.state is RowState.GIVEN_UP
         self.state, self.evidence, self.reason, self.status, self.trace_id = RowState.PREPARED, "", "", None, ""
+
+
+def makes_room(found: Row, wanted: Row, *, retry_failed: bool) -> bool:
+    """Whether a key goes over to a new submission, with a token of its own: what it named is over and done with."""
+    is_failed = retry_failed and found.state in {RowState.FAILED, RowState.CANCELLED}
+    return found.state is RowState.GIVEN_UP or (is_failed and conflict(found, wanted) is None)
+
+
+def is_free(found: Row, wanted: Row) -> bool:
+    """Whether a row may be used again: it came to nothing, and was not sent by consent for this very request."""
+    return found.state in UNSENT and not (found.possible_duplicate and conflict(found, wanted))
 
 
 def conflict(found: Row, wanted: Row) -> IdempotencyConflictError | None:
@@ -173,8 +183,8 @@ class Ledger(Protocol):
     def note(self, row: Row, state: RowState, **facts: Any) -> None:  # noqa: ANN401 - fields of Row
         """Move a row along an edge, with what else is known now."""
 
-    def finished(self, task_id: str, state: RowState, credits: int | None) -> None:  # noqa: A002 - Vidu's word
-        """Note that a task ended; tasks of others are none of the journal's."""
+    def finished(self, site: str, task_id: str, state: RowState, spent: int | None) -> None:
+        """Note that a task ended, and what it cost; tasks of others are none of the journal's."""
 
     def drop(self, row: Row) -> None:
         """Note that a prepared submission is not sent after all."""
@@ -191,8 +201,8 @@ class Ledger(Protocol):
     def unresolved(self, site: str) -> list[Row]:
         """Return what nobody can say whether it was paid, oldest first."""
 
-    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
-        """Return the tokens of those tasks that the journal knows."""
+    def tokens_of(self, site: str, task_ids: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of those tasks of a site that the journal knows."""
 
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
@@ -227,6 +237,8 @@ class MemoryJournal:
     _clock: Callable[[], float] = time.time
     _rows: dict[str, Row] = field(factory=dict, init=False)
     _by_task: dict[str, Row] = field(factory=dict, init=False)
+    _proofs: Counter[str] = field(factory=Counter, init=False)
+    """How many submissions had a payload, by its hash."""
 
     async def open(self) -> None:
         """Nothing to make ready."""
@@ -234,10 +246,12 @@ class MemoryJournal:
     async def prepare(self, wanted: Row, *, retry_failed: bool = False) -> tuple[Row, bool]:
         """Claim a key, as `Ledger.prepare`."""
         found = self._rows.get(wanted.key)
-        if found is None or (retry_failed and found.state in {RowState.FAILED, RowState.CANCELLED}):
+        if found is None or makes_room(found, wanted, retry_failed=retry_failed):
             found = self._rows[wanted.key] = wanted
-        elif found.state in UNSENT:
+            self._proofs[wanted.proof] += 1
+        elif is_free(found, wanted):
             found.renewed(wanted)
+            self._proofs[wanted.proof] += 1
         else:
             if error := conflict(found, wanted):
                 raise error
@@ -257,10 +271,10 @@ class MemoryJournal:
         elif state is RowState.REFUSED:
             self.drop(row)
 
-    def finished(self, task_id: str, state: RowState, credits: int | None) -> None:  # noqa: A002 - Vidu's word
+    def finished(self, site: str, task_id: str, state: RowState, spent: int | None) -> None:  # noqa: ARG002 - it serves one client
         """Note that a task ended. Nobody can ask for an unnamed one any more."""
         if row := self._by_task.pop(task_id, None):
-            move(row, state, {"credits": credits})
+            move(row, state, {"credits": spent})
             if not row.is_named:
                 del self._rows[row.key]
 
@@ -276,7 +290,7 @@ class MemoryJournal:
         """Return the row of a key."""
         return self._rows.get(key)
 
-    def unfinished(self, site: str) -> list[Row]:  # noqa: ARG002 - it serves one client
+    def unfinished(self, site: str) -> list[Row]:  # noqa: ARG002 - as above
         """Return what was accepted and is not known to have ended."""
         return list(self._by_task.values())
 
@@ -284,13 +298,13 @@ class MemoryJournal:
         """Return what nobody can say whether it was paid."""
         return [row for row in self._rows.values() if row.state in UNRESOLVED]
 
-    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
+    def tokens_of(self, site: str, task_ids: Iterable[str]) -> dict[str, str]:  # noqa: ARG002 - as above
         """Return the tokens of those tasks that are under way."""
         return {task_id: self._by_task[task_id].token for task_id in task_ids if task_id in self._by_task}
 
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
-        return sum(other.proof == row.proof for other in self._rows.values()) == 1
+        return self._proofs[row.proof] == 1
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

@@ -6,6 +6,7 @@ is a fact, and no failure to write it loses it while the process lives.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from functools import partial
@@ -69,10 +70,17 @@ class Journal:
             await self.open()
             wanted.owner, wanted.prepared_at = self._owner, self._clock()
             return wanted, True
+        claimed: list[Row] = []
+
+        def claim(store: Store) -> tuple[Row, bool]:
+            row, is_new = store.claim(wanted, retry_failed=retry_failed)
+            claimed.extend([row] if is_new else [])
+            return row, is_new
+
         try:
-            return await self._writer.ask(partial(Store.claim, wanted=wanted, retry_failed=retry_failed))
-        except BaseException:
-            self.drop(wanted)  # cancelled, or not written: nobody will send it
+            return await self._writer.ask(claim)
+        except asyncio.CancelledError:
+            self._writer.tell(lambda store: store.drop(*claimed))  # by then it may be claimed, for nobody
             raise
 
     @property
@@ -113,17 +121,14 @@ class Journal:
             row.owner = self._owner or row.owner
         self._writer.note(values_of(row))
 
-    def finished(self, task_id: str, state: RowState, credits: int | None) -> None:  # noqa: A002 - Vidu's word
+    def finished(self, site: str, task_id: str, state: RowState, spent: int | None) -> None:
         """Note that a task ended; written soon."""
-        self._writer.tell(partial(Store.finish, task_id=task_id, state=state.value, spent=credits))
+        self._writer.tell(partial(Store.finish, site=site, task_id=task_id, state=state.value, spent=spent))
 
     def drop(self, row: Row) -> None:
         """Let go of a prepared row: whoever asks for its key next may send it, here or in another process."""
-        if self._writer.file is not None:
-            self._writer.file.drop(row)
-        if row.is_named and row.owner and row.state is RowState.PREPARED:
-            row.owner = ""
-            self._writer.note(values_of(row))
+        if row.is_named:
+            self._writer.tell(lambda store: store.drop(row))
 
     async def settled(self) -> None:
         """Wait until all that was noted is durable, or raise `JournalError`."""
@@ -141,9 +146,9 @@ class Journal:
         """Return what nobody can say whether it was paid, oldest first."""
         return self._writer.ask_now(partial(Store.unresolved, site=site))
 
-    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
-        """Return the tokens of those tasks that the journal knows."""
-        return self._writer.ask_now(partial(Store.tokens_of, task_ids=list(task_ids)))
+    def tokens_of(self, site: str, task_ids: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of those tasks of a site that the journal knows."""
+        return self._writer.ask_now(partial(Store.tokens_of, site=site, task_ids=list(task_ids)))
 
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from attrs import define, evolve, field, frozen
 
-from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState, conflict
-from vidu_async.protocol.errors import ConfigError, JournalError, SubmissionUnknownError
+from vidu_async.journal import ENDED, SUBJECTS, UNRESOLVED, Row, RowState, conflict
+from vidu_async.protocol.errors import ConfigError, JournalError, SubmissionUnknownError, ViduError
 from vidu_async.submission import Breaker, Submission, noted, unknown
 
 if TYPE_CHECKING:
@@ -148,7 +148,14 @@ class Outbox:
         submission = sending.submission = Submission(
             row, order.call, order.body, transport, self._limiter, self._journal, self.breaker, sending.has_left
         )
-        created, permit = await self._created(sending, submission)
+        try:
+            created, permit = await self._created(sending, submission)
+        except ViduError as error:
+            if row.possible_duplicate and error.paid == "no":
+                error.paid = "maybe"  # as to this attempt it is right, but an earlier one may have been paid
+            raise
+        if isinstance(created, Row):
+            return order.recall(created)
         accepted = order.accept(row, created, permit)
         try:
             await self._journal.settled()
@@ -170,22 +177,29 @@ class Outbox:
             await asyncio.sleep(_SIBLING_PAUSE)
 
     async def _created(self, sending: _Sending, submission: Submission[Any]) -> tuple[object, Permit | None]:
-        """Send; if the answer is lost look for its task, and send again after the quiet time if the user chose so."""
+        """Send; if the answer is lost look for its task, and send again after the quiet time if the user chose so.
+
+        Returns what was created; or the row, where somebody else has found out what became of it.
+        """
         row = sending.row
+        resends = self._resends and not row.possible_duplicate  # once
         with contextlib.suppress(SubmissionUnknownError):  # it is looked for outside, to be no context of what comes
             return await submission.run()
         self._lost[row.key] = sending.order
         if row.endpoint == SUBJECTS:  # no list tells how a subject came to be
             self._journal.note(row, RowState.HELD)
-        elif task := await self._reconciler.search(row, to_the_end=self._resends):
-            self.forget(row.key)
+        elif task := await self._reconciler.search(row, to_the_end=resends):
             return task, None
-        now = self._journal.find(row.key)  # the user may have settled it meanwhile
-        if not self._resends or sending.is_abandoned or now is None or now.state not in UNRESOLVED:
+        now = self._journal.find(row.key)  # the user or another process may have settled it meanwhile
+        if now is not None and now.state in {RowState.ACCEPTED, *ENDED}:
+            return now, None
+        is_open = now is not None and now.state in UNRESOLVED
+        if not (resends and is_open and self._reconciler.has_looked and not sending.is_abandoned):
             raise unknown(row)
         self._journal.note(row, RowState.PREPARED, possible_duplicate=True)
         _log.warning("submission %s was not found and is sent again, as on_unknown='resend' says", row.key)
-        return await submission.run()
+        submission.is_bound = False
+        return await self._created(sending, submission)
 
     def _ended(self, sending: _Sending) -> None:
         """Let go of a paid call; if nobody heard of its end, the log is where it is told."""
@@ -209,7 +223,9 @@ class Outbox:
             _log.warning("submission %s was interrupted on its way: it may be paid", key)
         else:
             submission.recall()
-        if row.state is RowState.PREPARED:
+        if row.state is RowState.PREPARED and row.possible_duplicate:
+            self._journal.note(row, RowState.HELD)
+        elif row.state is RowState.PREPARED:
             self._journal.drop(row)
 
     def write_off(self) -> None:
@@ -249,6 +265,7 @@ class Outbox:
 
     async def aclose(self) -> None:
         """Withdraw what waits, give what is on its way time to come to its answer, and say what was left behind."""
+        self.write_off()
         for sending in list(self._sends.values()):
             sending.is_abandoned = True
             if not sending.is_on_its_way:

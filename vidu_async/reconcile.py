@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from vidu_async.evidence import SKEW, candidates, left_at, may_be, proven, windows
+from vidu_async.evidence import SKEW, candidates, left_at, looks_like, proven, windows
 from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState, hashed
 from vidu_async.protocol.errors import ConfigError, NotFoundError, UnsupportedError, ViduError
 
@@ -37,6 +37,8 @@ _HELD_FOR = 48 * 3600.0
 _CANDIDATES = 1000
 """Queries of one look."""
 _AT_ONCE = 8
+_MOST_SKEW = 86_400.0
+"""Seconds beyond which a server's clock is not believed."""
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -92,10 +94,15 @@ class Reconciler:
     _can_list: Callable[[], bool]
     _list_pages: Callable[[datetime, datetime], AsyncIterator[Page]]
     _fetch: Callable[[str], Awaitable[Task]]
+    _forget: Callable[[str], None]
+    """Told the key of whatever was found."""
     _clock: Callable[[], float] = time.time
     _background: set[asyncio.Task[None]] = field(factory=set, init=False)
     _due: set[str] = field(factory=set, init=False)
     """Tokens of the rows that wait for the next look."""
+    _awaited: set[str] = field(factory=set, init=False)
+    """Tokens of the rows that somebody waits for."""
+    _is_whole: bool = field(default=False, init=False)
     _found: dict[str, Task] = field(factory=dict, init=False)
     """By token: what was found for those that wait."""
     _likely: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
@@ -109,15 +116,19 @@ class Reconciler:
 
     async def search(self, row: Row, *, to_the_end: bool = False) -> Task | None:
         """Look for a row's task as it gets older: twice, and then without the caller; or as long as there is hope."""
+        if to_the_end:
+            return await self._look_often(row, LOOKS, is_patient=True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._quiet * LOOKS[-1 if to_the_end else _FIRST]):
-                if task := await self._look_often(row, LOOKS if to_the_end else LOOKS[:_FIRST]):
+            async with asyncio.timeout(self._quiet * LOOKS[_FIRST]):  # a list may be slow
+                if task := await self._look_often(row, LOOKS[:_FIRST]):
                     return task
-                if to_the_end:
-                    await asyncio.sleep(self._quiet)
-        if not to_the_end:
-            self._go_on(row, LOOKS[_FIRST:])
+        self._go_on(row, LOOKS[_FIRST:])
         return None
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether the latest look was a whole one, or there is nothing to look at: then not found means not listed."""
+        return self._is_whole or not self._can_list()
 
     async def reconcile(self) -> list[Row]:
         """Look once, now, for everything unresolved, and return what was found.
@@ -137,7 +148,7 @@ class Reconciler:
             self._hold_if_old(row)
         return found
 
-    async def adopt(self, row: Row, task_id: str) -> None:
+    async def adopt(self, row: Row, task_id: str) -> Row:
         """Take a task for a row's by the user's word, if nothing shows that it is another's.
 
         Raises:
@@ -146,10 +157,12 @@ class Reconciler:
 
         """
         task = await self._fetch(task_id)
-        owner = self._journal.tokens_of([task_id]).get(task_id) or task.stamp
-        if owner not in {None, row.token}:
-            raise ConfigError(f"task {task_id} belongs to another submission than {row.key!r}")
+        row = self.open_row(row.key)  # again: it may have been settled meanwhile
+        owner = self._journal.tokens_of(self._site, [task_id]).get(task_id) or task.stamp
+        if owner not in {None, row.token} or (task.payload and hashed(task.payload) != row.proof):
+            raise ConfigError(f"task {task_id} belongs to another submission than {row.key!r}: its payload says so")
         self._journal.note(row, RowState.ACCEPTED, task_id=task_id, credits=task.credits)
+        return row
 
     def open_row(self, key: str) -> Row:
         """Return the unresolved row of a key.
@@ -162,6 +175,8 @@ class Reconciler:
         if row is None or row.state not in UNRESOLVED:
             state = "is not in the journal" if row is None else f"is {row.state.value}, not unresolved"
             raise ConfigError(f"submission {key!r} {state}; client.unresolved() lists what is")
+        if row.site != self._site:
+            raise ConfigError(f"submission {key!r} went to {row.site}; only a client of that gateway can settle it")
         return row
 
     def shown(self) -> list[Unresolved]:
@@ -190,33 +205,41 @@ class Reconciler:
     async def _look_to_the_end(self, row: Row, shares: tuple[float, ...]) -> None:
         if task := await self._look_often(row, shares):
             _log.warning("submission %s, whose answer was lost, was found: task %s", row.key, task.id)
-        elif row.state is RowState.UNKNOWN:
-            self._journal.note(row, RowState.HELD)
+            return
+        now = self._journal.find(row.key)  # the user may have settled it meanwhile
+        if now is not None and (now.state, now.attempt, now.token) == (RowState.UNKNOWN, row.attempt, row.token):
+            self._journal.note(now, RowState.HELD)
             _log.warning("submission %s was not found and may be paid: client.resolve() settles it", row.key)
 
-    async def _look_often(self, row: Row, shares: tuple[float, ...]) -> Task | None:
-        """Look whenever a row has come to an age; nothing is looked at where nothing is listed."""
+    async def _look_often(self, row: Row, shares: tuple[float, ...], *, is_patient: bool = False) -> Task | None:
+        """Look whenever a row has come to an age. Where nothing is listed that is waited for only if `is_patient`."""
         loop = asyncio.get_running_loop()
         began = loop.time() - max(0.0, self._clock() - left_at(row))
-        for share in shares:
-            if not self._can_list() or row.state not in UNRESOLVED:
-                break
-            await asyncio.sleep(began + share * self._quiet - loop.time())
-            self._due.add(row.token)
-            async with self._turn:
-                if row.token in self._due:  # else the look before this one was for all that were due
-                    await self._look_quietly()
-            if task := self._found.pop(row.token, None):
-                return task
-        return None
+        self._awaited.add(row.token)
+        try:
+            for share in shares:
+                if not (self._can_list() or is_patient):
+                    break
+                await asyncio.sleep(began + share * self._quiet - loop.time())
+                self._due.add(row.token)
+                async with self._turn:
+                    if row.token in self._due:  # else the look before this one was for all that were due
+                        await self._look_quietly()
+                if task := self._found.pop(row.token, None):
+                    return task
+            return None
+        finally:
+            self._awaited.discard(row.token)
 
     async def _look_quietly(self) -> None:
         """Look for all that is young enough; whoever calls has the turn."""
         self._due.clear()
         rows = self._journal.unresolved(self._site)
         young = [row for row in rows if self._clock() - left_at(row) < _HELD_FOR]
+        self._is_whole = False
         try:
             await self._look(young if self._can_list() else [])
+            self._is_whole = True
         except ViduError as error:
             _log.info("looking for lost creations failed: %s", error.said)
 
@@ -230,7 +253,7 @@ class Reconciler:
         for since, until, group in windows((row for row in rows if row.endpoint != SUBJECTS), skew):
             found += await self._look_within(since, until, group)
         if self._skew > skew:  # the server's clock is far off: the times in question were others
-            found += await self._look([row for row in rows if row not in found])
+            found += await self._look([row for row in rows if row.token not in {one.token for one in found}])
         return found
 
     async def _look_within(self, since: datetime, until: datetime, rows: list[Row]) -> list[Row]:
@@ -238,7 +261,7 @@ class Reconciler:
         async for page in self._list_pages(since, until):
             listed += page.tasks
             self._allow_for(page.date)
-        known = self._journal.tokens_of([task.id for task in listed])
+        known = self._journal.tokens_of(self._site, [task.id for task in listed])
         worth = [task for task in candidates(listed, rows, known) if self._may_prove(task.id, rows)]
         answers, failure = await self._query(worth[:_CANDIDATES])
         found: dict[str, tuple[Row, list[Task]]] = {}
@@ -248,7 +271,7 @@ class Reconciler:
             else:
                 self._seen[task.id] = (task.stamp, hashed(task.payload))
                 self._note_likeness(task, rows)
-        adopted = [row for row, tasks in found.values() if self._adopt(row, tasks)]
+        adopted = [row for row in (self._adopt(row, tasks) for row, tasks in found.values()) if row is not None]
         if failure:
             raise failure
         return adopted
@@ -280,7 +303,7 @@ class Reconciler:
                     answers.append(answer.over(task))
         return answers, failure
 
-    def _adopt(self, row: Row, tasks: list[Task]) -> bool:
+    def _adopt(self, row: Row, tasks: list[Task]) -> Row | None:
         """Take the task, the oldest if one submission became several, unless it was settled while we asked."""
         first, *others = sorted(tasks, key=lambda task: (task.created_at or _EVER, len(task.id), task.id))
         if others:
@@ -289,12 +312,15 @@ class Reconciler:
         now = self._journal.find(row.key)
         if now is None or now.state not in UNRESOLVED:
             if now is not None and now.task_id == first.id:
-                return False  # another process was first
+                return None  # another process was first
             _log.error("task %s is that of submission %s, which was settled otherwise meanwhile", first.id, row.key)
-            return False
-        self._journal.note(row, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
-        self._found[row.token] = first
-        return True
+            return None
+        self._journal.note(now, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
+        self._likely.pop(row.token, None)
+        self._forget(row.key)
+        if row.token in self._awaited:
+            self._found[row.token] = first
+        return now
 
     def note_echo(self, row: Row, task: Task) -> None:
         """Say once of an endpoint that its answers prove nothing: what is lost there may not be found."""
@@ -308,7 +334,7 @@ class Reconciler:
         if task.stamp or task.payload:
             return
         for row in rows:
-            if may_be(task, row) and row.prompt == hashed(task.prompt):
+            if looks_like(task, row) and row.prompt == hashed(task.prompt):
                 self._likely[row.token] = (*self._likely.get(row.token, ()), task.id)
 
     def _allow_for(self, date: str) -> None:
@@ -319,7 +345,7 @@ class Reconciler:
             off = abs(parsedate_to_datetime(date).timestamp() - self._clock())
         except (ValueError, TypeError):
             return
-        if off > SKEW and off + SKEW > self._skew + 1:
+        if SKEW < off < _MOST_SKEW and off + SKEW > self._skew + 1:
             self._skew = off + SKEW
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

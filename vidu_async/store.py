@@ -1,7 +1,8 @@
 """Rows in one SQLite file: its tables, its statements, and opening it safely. All of it runs in the journal's thread.
 
 The columns are the fields of `Row`. The arrows of `EDGES` are in the file as a trigger: a write that follows none of
-them changes nothing, so that of two processes with one row in hand the later cannot undo what the earlier learned.
+them changes nothing, so that of two processes with one row in hand the later cannot undo what the earlier learned, nor
+anybody but its sender what is on its way.
 Each move leaves a line in `events`.
 """
 
@@ -18,7 +19,7 @@ from weakref import WeakValueDictionary
 from attrs import define, field, fields
 
 from vidu_async import places
-from vidu_async.journal import EDGES, ENDED, UNSENT, Row, RowState, conflict
+from vidu_async.journal import EDGES, Row, RowState, conflict, is_free, makes_room
 from vidu_async.owners import Owner
 from vidu_async.protocol.errors import JournalError
 
@@ -58,7 +59,8 @@ CREATE INDEX committed ON submissions (owner) WHERE state = 'committed';
 CREATE INDEX accepted ON submissions (site, committed_at) WHERE state = 'accepted';
 CREATE INDEX unresolved ON submissions (site, committed_at) WHERE state IN ('unknown', 'held');
 CREATE TRIGGER follow_edges BEFORE UPDATE OF state ON submissions
-    WHEN NOT instr('{_moves}|', '|' || old.state || '>' || new.state || '|') BEGIN SELECT RAISE(IGNORE); END;
+    WHEN NOT instr('{_moves}|', '|' || old.state || '>' || new.state || '|')
+        OR (old.state = 'committed' AND new.owner <> old.owner) BEGIN SELECT RAISE(IGNORE); END;
 CREATE TRIGGER tell_of_new AFTER INSERT ON submissions BEGIN {_EVENT}; END;
 CREATE TRIGGER tell_of_move AFTER UPDATE OF state ON submissions BEGIN {_EVENT}; END;
 PRAGMA application_id = {APPLICATION};
@@ -80,7 +82,8 @@ _PUT = _put(name for name in NAMES if name not in _FIXED)
 _CLAIM = _put(name for name in NAMES if name != "token")
 _HOLDS = "SELECT 1 FROM submissions WHERE token = ? AND state = ? AND attempt = ? AND owner = ?"
 _FINISH = """UPDATE submissions SET state = ?, credits = ?
-    WHERE task_id = ? AND task_id <> '' AND state = 'accepted'"""
+    WHERE task_id = ? AND task_id <> '' AND state = 'accepted' AND site = ?"""
+_DROP = "UPDATE submissions SET owner = '' WHERE token = ? AND state = 'prepared' AND owner = ?"
 _RECOVER = "UPDATE submissions SET state = 'unknown', evidence = ? WHERE state = 'committed' AND owner = ?"
 _ABANDONED = "the process that sent it ended before its answer came"
 _UNFINISHED = f"{_ROW} WHERE state = 'accepted' AND site = ? ORDER BY committed_at, rowid"
@@ -244,10 +247,12 @@ class Store:
         self._connection.close()
         self._owner.release()
 
-    def drop(self, row: Row) -> None:
-        """Take a row that is not sent after all out of hand."""
-        if self._in_hand.get(row.key) is row:
-            self._in_hand.pop(row.key, None)
+    def drop(self, *rows: Row) -> None:
+        """Take rows that are not sent after all out of hand, for others, too."""
+        for row in rows:
+            if self._in_hand.get(row.key) is row:
+                self._in_hand.pop(row.key, None)
+            self._connection.execute(_DROP, (row.token, self.owner))
 
     def put(self, rows: Sequence[Values]) -> list[bool]:
         """Write rows as they are now. Return for each whether it stands: not if its move is none of the arrows."""
@@ -272,10 +277,10 @@ class Store:
         """
         self.recover()
         found = self.find(wanted.key)
-        if found is None or (retry_failed and found.state in ENDED - {RowState.SUCCESS}):
+        if found is None or makes_room(found, wanted, retry_failed=retry_failed):
             self._connection.execute("UPDATE submissions SET key = NULL WHERE key = ?", (_storable(wanted.key),))
             found = wanted
-        elif found.state not in UNSENT or self._is_in_hand(found):
+        elif not is_free(found, wanted) or self._is_in_hand(found):
             if error := conflict(found, wanted):
                 raise error
             return found, False
@@ -301,9 +306,9 @@ class Store:
         dead = [(_ABANDONED, owner) for (owner,) in owners.fetchall() if not self._owner.is_alive(owner)]
         self._connection.executemany(_RECOVER, dead)
 
-    def finish(self, task_id: str, state: str, spent: int | None) -> None:
+    def finish(self, site: str, task_id: str, state: str, spent: int | None) -> None:
         """Write that a task ended."""
-        self._connection.execute(_FINISH, (state, _storable(spent), _storable(task_id)))
+        self._connection.execute(_FINISH, (state, _storable(spent), _storable(task_id), site))
 
     def find(self, key: str) -> Row | None:
         """Return the row of a key."""
@@ -319,14 +324,15 @@ class Store:
         self.recover()
         return [_row(values) for values in self._connection.execute(_UNRESOLVED, (site,))]
 
-    def tokens_of(self, task_ids: Iterable[str]) -> dict[str, str]:
-        """Return the tokens of the tasks that are known."""
+    def tokens_of(self, site: str, task_ids: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of the tasks of a site that are known."""
         asked = [_storable(task_id) for task_id in task_ids if task_id]
         found: dict[str, str] = {}
         for start in range(0, len(asked), _CHUNK):
             part = asked[start : start + _CHUNK]
-            where = f"task_id <> '' AND task_id IN ({', '.join('?' * len(part))})"
-            found.update(self._connection.execute(f"SELECT task_id, token FROM submissions WHERE {where}", part))  # noqa: S608
+            where = f"site = ? AND task_id <> '' AND task_id IN ({', '.join('?' * len(part))})"
+            asking = f"SELECT task_id, token FROM submissions WHERE {where}"  # noqa: S608
+            found.update(self._connection.execute(asking, [site, *part]))
         return found
 
     def is_unique_proof(self, row: Row) -> bool:

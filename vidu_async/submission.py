@@ -96,7 +96,7 @@ class Breaker:
             cause.message,
             status=cause.status,
             reason=cause.reason,
-            shown=f"not sent, since submissions stopped at the first such refusal {cause.message}".strip(),
+            shown=f"{cause.message or 'refused'}; not sent, since all submissions stopped at the first such answer",
             advice=f"{type(cause).advice} Then call client.resume().",
         )
         raise noted(error, "no", key)
@@ -112,7 +112,7 @@ class Submission(Generic[T]):
 
     row: Row
     call: Call[T]
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     """The call's body with its local files looked at (`media.resolved`)."""
     transport: Transport
     limiter: Limiter
@@ -128,6 +128,7 @@ class Submission(Generic[T]):
     """How far the latest attempt has come."""
     _unseen: int = field(default=0, init=False)
     _throttled_since: float | None = field(default=None, init=False)
+    _is_done: bool = field(default=False, init=False)
 
     async def run(self) -> tuple[T, Permit]:
         """Send, once; return what was created, with the permit whose in-flight place it now takes.
@@ -146,21 +147,21 @@ class Submission(Generic[T]):
                 self.breaker.check(self.row.key)
                 created = await self._attempt()
                 permit.sent()
+                self._is_done = True
                 return created, permit  # noqa: TRY300 - what follows the try is the next attempt
             except ViduError as error:
-                permit.release()
                 pause = self._pause_before_next(error, next(pauses))
                 self._note_end(error, is_last=pause is None)
                 if pause is None:
                     raise
                 self.is_bound = False
-            except BaseException:
-                permit.release()
-                raise
+                if self._throttled_since is not None:
+                    self.limiter.close_for(pause)  # for everybody, since the server speaks of the account
+            finally:
+                if not self._is_done:
+                    permit.release()
             if self._throttled_since is None:
                 await asyncio.sleep(pause)
-            else:
-                self.limiter.close_for(pause)  # everybody's pause: the server speaks of the account
 
     async def _attempt(self) -> T:
         """Send once and judge the answer."""
@@ -222,6 +223,9 @@ class Submission(Generic[T]):
         """Write in the journal how an attempt ended that created nothing."""
         if self.row.state is RowState.UNKNOWN:
             return
+        if is_last and self.row.possible_duplicate:  # an earlier attempt may have created something
+            self.journal.note(self.row, RowState.HELD, evidence=f"{self.row.evidence}; sent again: {error.said}")
+            return
         if is_last and self.flight.phase >= Phase.UPLOADING and isinstance(error, APIError):
             known = {"status": error.status, "reason": error.reason, "trace_id": error.trace_id}
             self.journal.note(self.row, RowState.REFUSED, **known)
@@ -232,7 +236,7 @@ class Submission(Generic[T]):
 
     def recall(self) -> None:
         """Write in the journal that nothing left whole, where it was told that something would."""
-        if self.flight.phase is Phase.COMMITTING or self.row.state is RowState.COMMITTED:
+        if self.row.state is RowState.COMMITTED:
             self.journal.note(self.row, RowState.PREPARED)
 
 

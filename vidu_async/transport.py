@@ -103,6 +103,10 @@ class Transport:
             return await self._exchange("fresh", call, stall, {"data": upload, "trace_request_ctx": flight}, body.size)
         except ViduError as error:
             failure = flight.failure or error
+            upload.abort()
+        except BaseException:
+            upload.abort()
+            raise
         finally:
             flight.is_over = True
         if flight.phase is Phase.CONNECTING and isinstance(failure, (TransportError, RequestTimeoutError)):

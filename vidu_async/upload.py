@@ -20,6 +20,7 @@ from vidu_async.flight import Flight, Phase
 from vidu_async.protocol.errors import TransportError, ViduError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from aiohttp.abc import AbstractStreamWriter
@@ -53,6 +54,7 @@ class Upload(Payload):
         super().__init__(body, content_type="application/json")
         self._size = body.size
         self._body, self._flight, self._commit, self._on_progress = body, flight, commit, on_progress
+        self._transport: asyncio.WriteTransport | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:  # noqa: ARG002 - aiohttp's own
         """Refuse: it is sent, never shown."""
@@ -70,13 +72,22 @@ class Upload(Payload):
         """Send it: its length is its own."""
         await self.write(writer)
 
+    def abort(self) -> None:
+        """Let nothing more leave: what is stuck in a buffer would go out later, to be paid when nobody listens."""
+        if self._transport is not None:
+            self._transport.abort()
+
     async def _write(self, writer: AbstractStreamWriter) -> None:
+        self._transport = writer.transport
         if writer.transport is not None:
-            writer.transport.set_write_buffer_limits(high=0)  # to drain is then to have handed over everything
+            # To drain is then to have handed over everything. Not high=0: an empty buffer of TLS would count as full.
+            writer.transport.set_write_buffer_limits(high=1, low=0)
         left, last = self._body.size, b""
         async with contextlib.aclosing(self._body.pieces()) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 left -= len(piece)
+                if left < 0:
+                    raise TransportError("the body came out longer than it was announced")
                 await self._hand_over(writer, piece if left else piece[:-1])
                 last = piece[-1:]
         if left:

@@ -156,10 +156,19 @@ class Writer(Generic[F]):
                 return
             self._drainer = loop
             self._pool = self._pool or ThreadPoolExecutor(1, "vidu-journal")
-        if loop is None:
-            self._pool.submit(self._drain)
+        try:
+            if loop is None:
+                self._pool.submit(self._drain)
+            else:
+                loop.run_in_executor(_Reporting(self._pool, loop), self._drain)
+        except RuntimeError as error:
+            failure = self._explain(error)
         else:
-            loop.run_in_executor(_Reporting(self._pool, loop), self._drain)
+            return
+        with self._lock:  # the interpreter is ending: no thread takes the job any more
+            self._drainer = _IDLE
+            self._jobs.remove(job)
+        raise failure
 
     def _drain(self) -> None:
         while batch := self._next():
