@@ -230,6 +230,7 @@ class Reconciler:
             return None
         finally:
             self._awaited.discard(row.token)
+            self._found.pop(row.token, None)
 
     async def _look_quietly(self) -> None:
         """Look for all that is young enough; whoever calls has the turn."""
