@@ -347,6 +347,17 @@ async def test_an_unnamed_submission_is_sent_again_by_the_key_of_its_error(journ
         assert handle.task_id == sim.accepted[1].id
 
 
+async def test_a_task_that_the_server_no_longer_knows_can_be_let_go(journal: Path | None) -> None:
+    """Else it would be unfinished for ever, and its key worth nothing."""
+    async with Simulator() as sim, sim.client(journal=journal) as vidu:
+        handle = await vidu.submit(FOX, key="fox")
+        sim._account.tasks.clear()
+        assert await vidu.resolve("fox", give_up=True) is None
+        assert vidu.unfinished() == []
+        again = await vidu.submit(FOX, key="fox")
+        assert [again.task_id] == list(sim.tasks) != [handle.task_id]
+
+
 async def test_giving_up_frees_the_key(lost: tuple[Simulator, ViduClient]) -> None:
     """Also for another request."""
     sim, vidu = lost
@@ -362,9 +373,17 @@ async def test_what_is_not_unresolved_is_not_resolved(lost: tuple[Simulator, Vid
     with pytest.raises(ConfigError, match="'fux' is not in the journal"):
         await vidu.resolve("fux", give_up=True)
     with pytest.raises(ConfigError, match="'owl' is accepted, not unresolved"):
-        await vidu.resolve("owl", give_up=True)
-    for ways in ({}, {"resend": True, "give_up": True}, {"task_id": "1", "resend": True}):
-        with pytest.raises(ConfigError, match="takes one of"):
+        await vidu.resolve("owl", resend=True)
+    mistakes: list[dict[str, Any]] = [
+        {},
+        {"resend": True, "give_up": True},
+        {"task_id": "1", "resend": True},
+        {"task_id": 1},
+        {"give_up": "yes"},
+        {"resend": "yes", "give_up": True},
+    ]
+    for ways in mistakes:
+        with pytest.raises(ConfigError, match="takes one of|must be"):
             await vidu.resolve("fox", **ways)
 
 

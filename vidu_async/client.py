@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl as ssl_module
 from functools import partial
@@ -23,6 +24,7 @@ from vidu_async.protocol.errors import (
     APIError,
     CancelRefusedError,
     ConfigError,
+    JournalError,
     TaskTimeoutError,
     ValidationError,
     ViduError,
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from vidu_async.protocol.models import Creation, Credits, Task
     from vidu_async.protocol.requests import Subject
     from vidu_async.protocol.wire import Page
+
+_log = logging.getLogger("vidu_async")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -112,7 +116,9 @@ class ViduClient:
         check("polling", polling, PollingPolicy)
         check("timeouts", timeouts, Timeouts)
         check("journal", journal, str | os.PathLike | Journal | None)
-        if on_unknown not in {"hold", "resend"}:
+        if journal == "":
+            raise ConfigError("journal= must be a file's path or None, not ''")
+        if on_unknown not in ("hold", "resend"):
             raise ConfigError(f'on_unknown= must be "hold" or "resend", not {on_unknown!r}')
         check("strict", strict, bool)
         check("ssl", ssl, ssl_module.SSLContext | bool | None)
@@ -198,6 +204,7 @@ class ViduClient:
         """
         self._bind_to_pay()
         _check_submission(request, key)
+        check("retry_failed", retry_failed, bool)
         weigh(request, self._gateway, strict=self._strict, key=key)
         call = calls.create(self._gateway, request)
         body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
@@ -230,9 +237,16 @@ class ViduClient:
         state = RowState.CANCELLED if task.is_cancelled else RowState(task.state.value)
         self._journal.finished(self._home["site"], task_id, state, task.credits)
 
-    async def run(self, request: Request, *, key: str | None = None, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
+    async def run(
+        self,
+        request: Request,
+        *,
+        key: str | None = None,
+        retry_failed: bool = False,
+        timeout: Timeout = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - a deadline that moves
+    ) -> Task:
         """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
-        handle = await self.submit(request, key=key)
+        handle = await self.submit(request, key=key, retry_failed=retry_failed)
         return await handle.result(timeout=timeout)
 
     async def create_subject(self, subject: Subject) -> Subject:
@@ -272,14 +286,15 @@ class ViduClient:
     def unfinished(self) -> list[TaskHandle]:
         """Return the handles of all accepted tasks that the journal does not know to have ended, oldest first.
 
-        With a journal file also those of other clients, and of processes that ended. Nothing is asked of the server.
+        With a journal file also those of other clients, and of processes that ended. Nothing is asked of the server,
+        but the event loop stands still while the file is read.
         """
         return [self._handle_of(row) for row in self._journal.unfinished(self._gateway.url(""))]
 
     # Finding out
 
     def unresolved(self) -> list[Unresolved]:
-        """Return the submissions that may be paid and whose tasks were not found, oldest first. Nothing is asked."""
+        """Return the submissions that may be paid and whose tasks were not found, oldest first; as `unfinished`."""
         return self._reconciler.shown()
 
     async def reconcile(self) -> list[TaskHandle]:
@@ -306,7 +321,8 @@ class ViduClient:
             task_id: the task that it became, which you found; its handle is returned.
             resend: send it again, at the risk of paying twice; the handle is returned. If this process does not know
                 the request any more it returns None, and submitting it under the same key sends it.
-            give_up: let it be; the key may be used again. Returns None.
+            give_up: let it be. Returns None; the next submission under this key is a new one, and is paid. This way is
+                open to accepted tasks, too, such as those that the server no longer knows.
 
         Raises:
             ConfigError: not exactly one way was chosen, nothing unresolved has this key, or the task is another
@@ -314,11 +330,14 @@ class ViduClient:
             ViduError: asking about the task failed, or sending, as in `submit`.
 
         """
+        check("task_id", task_id, str | None)
+        check("resend", resend, bool)
+        check("give_up", give_up, bool)
         if [task_id is not None, resend, give_up].count(True) != 1:
-            raise ConfigError("resolve() takes one of task_id=, resend=True and give_up=True")
+            raise ConfigError("resolve() takes one of task_id='...', resend=True and give_up=True")
         transport = self._bind()
         await self._journal.open()
-        row = self._reconciler.open_row(key)
+        row = self._reconciler.open_row(key, or_accepted=give_up)
         if resend:
             return cast("TaskHandle | None", await self._outbox.send_again(row, transport))
         if task_id is not None:
@@ -531,7 +550,10 @@ class ViduClient:
         await self._watcher.aclose()
         await self._connections.aclose()
         if self._owns_journal:
-            await self._journal.aclose()
+            try:
+                await self._journal.aclose()
+            except JournalError as error:  # what was done is done: it must not hide how the block ended
+                _log.error("the journal was closed before all was written that is known: %s", error)
 
 
 def _check_submission(request: object, key: object) -> None:

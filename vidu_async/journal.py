@@ -54,7 +54,7 @@ EDGES: dict[RowState, frozenset[RowState]] = {
     # An answer may come before the whole request has left.
     _S.PREPARED: frozenset({_S.PREPARED, _S.COMMITTED, _S.ACCEPTED, _S.REFUSED, _S.HELD}),
     _S.COMMITTED: frozenset({_S.PREPARED, _S.ACCEPTED, _S.REFUSED, _S.UNKNOWN, _S.HELD}),
-    _S.ACCEPTED: ENDED,
+    _S.ACCEPTED: ENDED | {_S.GIVEN_UP},
     _S.REFUSED: frozenset({_S.PREPARED}),
     _S.UNKNOWN: frozenset({_S.PREPARED, _S.ACCEPTED, _S.HELD, _S.GIVEN_UP}),
     _S.HELD: frozenset({_S.PREPARED, _S.ACCEPTED, _S.GIVEN_UP}),
@@ -270,6 +270,8 @@ class MemoryJournal:
             self._by_task[row.task_id] = row
         elif state is RowState.REFUSED:
             self.drop(row)
+        elif state is RowState.GIVEN_UP:
+            self._by_task.pop(row.task_id, None)
 
     def finished(self, site: str, task_id: str, state: RowState, spent: int | None) -> None:  # noqa: ARG002 - it serves one client
         """Note that a task ended. Nobody can ask for an unnamed one any more."""

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from attrs import define, field
 
@@ -57,6 +57,11 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"<Journal {self.path}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Journal holds a thread and an open file and is not pickled; make one of its path where needed"
+        )
 
     async def open(self) -> None:
         """Make ready, or raise `JournalError`. Whatever else is asked first does it, too."""

@@ -130,6 +130,9 @@ class Outbox:
         """Keep no longer what was needed to send it again."""
         self._lost.pop(key, None)
 
+    def _unknown(self, row: Row, when: str = "was sent") -> SubmissionUnknownError:
+        return unknown(row, when, can_look=self._reconciler.can_look)
+
     def _begin(self, order: Order[Any, Any], transport: Transport) -> _Sending:
         sending = self._sends[order.wanted.key] = _Sending(order, order.wanted)
         sending.done = asyncio.get_running_loop().create_task(self._deliver(sending, transport))
@@ -143,7 +146,8 @@ class Outbox:
         sending.row = row
         if not is_new:
             if row.state in UNRESOLVED:
-                raise unknown(row, "was sent before")
+                self._reconciler.follow(row)
+                raise self._unknown(row, "was sent before")
             return order.recall(row)
         submission = sending.submission = Submission(
             row, order.call, order.body, transport, self._limiter, self._journal, self.breaker, sending.has_left
@@ -195,7 +199,7 @@ class Outbox:
             return now, None
         is_open = now is not None and now.state in UNRESOLVED
         if not (resends and is_open and self._reconciler.has_looked and not sending.is_abandoned):
-            raise unknown(row)
+            raise self._unknown(row)
         self._journal.note(row, RowState.PREPARED, possible_duplicate=True)
         _log.warning("submission %s was not found and is sent again, as on_unknown='resend' says", row.key)
         submission.is_bound = False
@@ -260,7 +264,7 @@ class Outbox:
                 self._settle(sending)  # at once: the same key may be used again before the task has ended
         key, row = sending.order.wanted.key, sending.row
         if row.state in UNRESOLVED:
-            raise unknown(row)
+            raise self._unknown(row)
         raise noted(ConfigError(f"the client was closed before submission {key} was sent; nothing is paid"), "no", key)
 
     async def aclose(self) -> None:
@@ -272,6 +276,7 @@ class Outbox:
                 sending.done.cancel()
         sends = list(self._sends.values())
         if sends:
+            _log.info("waiting up to %g s for %d creations on their way", _DRAIN, len(sends))
             _, late = await asyncio.wait([sending.done for sending in sends], timeout=_DRAIN)
             for send in late:
                 send.cancel()

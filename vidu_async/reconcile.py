@@ -126,6 +126,11 @@ class Reconciler:
         return None
 
     @property
+    def can_look(self) -> bool:
+        """Whether the gateway may list tasks."""
+        return self._can_list()
+
+    @property
     def has_looked(self) -> bool:
         """Whether the latest look was a whole one, or there is nothing to look at: then not found means not listed."""
         return self._is_whole or not self._can_list()
@@ -140,7 +145,7 @@ class Reconciler:
         async with self._turn:
             rows = self._journal.unresolved(self._site)
             try:
-                found = await self._look(rows) if rows and self._can_list() else []
+                found = await self._look(rows) if rows else []
             except UnsupportedError as error:
                 _log.warning("%d submissions that may be paid cannot be looked for: %s", len(rows), error.said)
                 found = []
@@ -164,15 +169,16 @@ class Reconciler:
         self._journal.note(row, RowState.ACCEPTED, task_id=task_id, credits=task.credits)
         return row
 
-    def open_row(self, key: str) -> Row:
-        """Return the unresolved row of a key.
+    def open_row(self, key: str, *, or_accepted: bool = False) -> Row:
+        """Return the unresolved row of a key; or one with a task that has not ended, if that will do.
 
         Raises:
             ConfigError: there is none.
 
         """
         row = self._journal.find(key)
-        if row is None or row.state not in UNRESOLVED:
+        wanted = UNRESOLVED | ({RowState.ACCEPTED} if or_accepted else set())
+        if row is None or row.state not in wanted:
             state = "is not in the journal" if row is None else f"is {row.state.value}, not unresolved"
             raise ConfigError(f"submission {key!r} {state}; client.unresolved() lists what is")
         if row.site != self._site:
@@ -195,7 +201,12 @@ class Reconciler:
             await self._look_quietly()
         for row in self._journal.unresolved(self._site):
             self._hold_if_old(row)
-            age = self._clock() - left_at(row)
+            self.follow(row)
+
+    def follow(self, row: Row) -> None:
+        """Go on looking for a row as it gets older, unless somebody does already."""
+        age = self._clock() - left_at(row)
+        if row.token not in self._awaited:
             self._go_on(row, tuple(share for share in LOOKS if share * self._quiet > age))
 
     def _go_on(self, row: Row, shares: tuple[float, ...]) -> None:

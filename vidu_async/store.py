@@ -102,11 +102,12 @@ _ADVICE = {
     "SQLITE_FULL": "Make room on the disk; what is still to be written is tried again.",
     "SQLITE_BUSY": "Another program keeps the file locked: end it, or allow more time with Journal(busy_timeout=).",
     "SQLITE_CORRUPT": "It is damaged and may hold paid tasks: move it away, keep it, and go on with a new one.",
-    "SQLITE_NOTADB": "It is no SQLite file. Choose another path, or move it away.",
+    "SQLITE_NOTADB": "It is no SQLite file; if it was a journal it is damaged, and may hold paid tasks: keep it.",
     "SQLITE_READONLY": "Make the file and its folder writable for this user.",
     "SQLITE_CANTOPEN": "Make the file and its folder writable for this user.",
 }
 _DAMAGED = _ADVICE["SQLITE_CORRUPT"]
+_GONE = "Put it back; or, if no paid task is in it, remove its leftovers, too."
 _TAKEN = "Put it back, or close the journal and open it again to begin a new one."
 
 
@@ -144,6 +145,8 @@ def _build(path: Path) -> None:
 def _ready(path: Path, *, durability: str, busy_timeout: float, is_alone: bool) -> sqlite3.Connection:
     """Connect to a journal, making it if there is none."""
     if not places.is_there(path):
+        if places.has_leftovers(path):
+            raise JournalError(f"the journal {path} is gone, but {places.wal_of(path).name} is there", advice=_GONE)
         places.create(path, _build)
     is_suspect = is_alone and places.has_leftovers(path)
     connection = _connect(path, timeout=busy_timeout)

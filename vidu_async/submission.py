@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import define, field
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 E = TypeVar("E", bound=ViduError)
 
+_BLIND = (
+    "Do not submit it anew: this gateway lists no tasks, so look for its task where the gateway shows them; "
+    "client.resolve() then settles it by its key."
+)
 _ATTEMPTS = 4
 """Tries at having a request seen whole."""
 _LEAST_PAUSE = 0.5
@@ -64,16 +69,18 @@ def noted(error: E, paid: Paid, key: str, phase: Phase = Phase.QUEUED) -> E:
     return error
 
 
-def unknown(row: Row, when: str = "was sent") -> SubmissionUnknownError:
-    """Return the error of a submission that may be paid."""
+def unknown(row: Row, when: str = "was sent", *, can_look: bool = True) -> SubmissionUnknownError:
+    """Return the error of a submission that may be paid; `can_look` is whether there is a list to look into."""
+    moment = None if row.committed_at is None else datetime.fromtimestamp(row.committed_at, UTC)
     return SubmissionUnknownError(
         f"submission {row.key} {when} and may be paid, but its answer is lost ({row.evidence})",
         key=row.key,
         evidence=row.evidence,
         token=row.token,
         endpoint=row.endpoint,
-        committed_at=row.committed_at,
+        committed_at=moment,
         trace_id=row.trace_id,
+        advice="" if can_look else _BLIND,
     )
 
 

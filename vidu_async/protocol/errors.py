@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from vidu_async.protocol.models import Task
 
@@ -268,7 +269,7 @@ class SubmissionUnknownError(ViduError):
     """A creation was sent and no usable answer came back: a task may exist and be paid.
 
     It is not sent again without your consent. `evidence` says what came instead of an answer, `token` is what its
-    task repeats as payload, and `committed_at` when its last byte left, in Unix seconds.
+    task repeats as payload, and `committed_at` when its last byte left (UTC).
     """
 
     paid = "maybe"
@@ -278,7 +279,7 @@ class SubmissionUnknownError(ViduError):
         "and client.resolve() settles it by its key."
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of it
         self,
         message: str,
         *,
@@ -286,9 +287,11 @@ class SubmissionUnknownError(ViduError):
         evidence: str,
         token: str = "",
         endpoint: str = "",
-        committed_at: float | None = None,
+        committed_at: datetime | None = None,
         trace_id: str = "",
+        advice: str = "",
     ) -> None:
+        self.advice = advice or type(self).advice
         super().__init__(message)
         self.key, self.token, self.endpoint = key, token, endpoint
         self.evidence, self.committed_at, self.trace_id = evidence, committed_at, trace_id
@@ -311,7 +314,6 @@ class LimiterFullError(ViduError):
 class JournalError(ViduError):
     """The journal's file cannot be used, and without it nothing is sent. The message ends with what to do."""
 
-    paid = "no"
     advice = "Nothing is sent without it: make the file usable again, or use another journal."
 
     def __init__(self, message: str, *, advice: str = "") -> None:
