@@ -75,7 +75,7 @@ def test_the_batch_never_pays_again_for_a_creation_whose_answer_was_lost(tmp_pat
         for _ in range(2):
             stopped = run("batch.py", tmp_path, "--live", **live)
             assert stopped.stdout.count("may be paid") == 7
-            assert "client.resolve() settles it" in stopped.stdout
+            assert "client.resolve() then settles it" in stopped.stdout
             sim.faults = Faults()
         assert len(sim.accepted) == 7
 
