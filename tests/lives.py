@@ -131,11 +131,11 @@ class Night:
     seed: int
     lots: tuple[Lot, ...] = LOTS
     kills: int = 10
-    each: int = 60
+    each: int = 40
     """New submissions in each life."""
     most_bytes: int = 300_000
     """The largest picture."""
-    between: tuple[float, float] = (0.05, 0.6)
+    between: tuple[float, float] = (0.05, 0.4)
     """Seconds after which a life is killed."""
     lag: float = 0.05
     """Seconds until the list shows a new task."""
