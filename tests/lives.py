@@ -164,7 +164,7 @@ class Night:
     async def _life(self, nursery: Nursery, permits: int, **order: Any) -> Life:
         self._server.most_at_once = 0
         files = {"journal": str(self._journal), "told": str(self.folder / "told"), "log": str(self.folder / "log")}
-        ways = {"first": 0, "last": 0, "reconcile": False, "most_bytes": self.most_bytes, "read": 2.0}
+        ways = {"first": 0, "last": 0, "reconcile": False, "most_bytes": self.most_bytes, "read": 1.0}
         life = await nursery.bear(play="night", url=self._server.url, permits=permits, **{**ways, **files, **order})
         await life.hear()
         return life
