@@ -32,9 +32,12 @@ def payload_of(key: str) -> str:
     return f'{key} "é\U0001f98a\\' if key[-1] in "258" else ""
 
 
-def request_of(key: str, most_bytes: int = 0, word: str = "runs") -> ImageToVideo:
-    """Return a key's request, the same in each life. Its prompt begins with the key, so that the books can tell."""
-    size = random.Random(key).randrange(most_bytes + 1)
+def request_of(key: str, bounds: tuple[int, int] = (0, 0), word: str = "runs") -> ImageToVideo:
+    """Return a key's request, the same in each life. Its prompt begins with the key, so that the books can tell.
+
+    The size of its picture, in bytes, is within `bounds`.
+    """
+    size = random.Random(key).randint(*bounds)
     return ImageToVideo(
         model="viduq3-turbo",
         images=[_PNG + bytes(size)],
@@ -61,7 +64,7 @@ async def night(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, orde
 
     async def one(key: str) -> str:
         try:
-            handle = await vidu.submit(request_of(key, order["most_bytes"]), key=key)
+            handle = await vidu.submit(request_of(key, order["bounds"]), key=key)
             os.write(told, f"{key} {handle.task_id}\n".encode())
             await handle.result()
         except ViduError as error:

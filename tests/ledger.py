@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import faulty
 from attrs import define, field, frozen
 
-_PICTURE = re.compile(rb"[A-Za-z0-9+/=]{400,}")
+_PICTURE = re.compile(rb"base64,[A-Za-z0-9+/=]*")
 
 
 @frozen
@@ -185,7 +185,7 @@ class LedgerServer(faulty.FaultyServer):
             raise
         sent.body = _PICTURE.sub(b"", body)
         sent.is_whole = wanted == length
-        sent.fields = json.loads(body) if sent.is_whole else {}
+        sent.fields = json.loads(sent.body) if sent.is_whole else {}
 
     def _accept(self, sent: Sent) -> PaidTask:
         said = {name: sent.fields.get(name, "") for name in ("payload", "prompt", "model")}

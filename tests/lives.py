@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Self
 
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 from invariants import OPEN, Scene, broken_invariants, read_journal
 from ledger import ACCEPTED, LOTS, LedgerServer, Lot
 
@@ -104,12 +104,14 @@ class Tally:
 
     kills: int = 0
     submissions: int = 0
+    met: int = 0
+    """Requests that a kill met on their way."""
     accepted: int = 0
     duplicates: int = 0
     losses: int = 0
     """Paid tasks that the journal neither named nor admitted to be possible."""
     unknown: int = 0
-    """Submissions that a kill left without a known outcome."""
+    """Submissions whose outcome was not known at some time, for a kill or for the gateway."""
     unsent: int = 0
     """Submissions that a kill met before their commit: provably unpaid."""
     unknown_after: int = 0
@@ -117,10 +119,13 @@ class Tally:
     ends: Counter[str] = field(factory=Counter)
     """How the submissions of the last life ended."""
 
+    @property
+    def share(self) -> float:
+        """The share of the submissions whose outcome was not known at some time."""
+        return self.unknown / max(1, self.submissions)
+
     def __add__(self, other: Tally) -> Tally:
-        names = ("kills", "submissions", "accepted", "duplicates", "losses", "unknown", "unsent", "unknown_after")
-        sums = {name: getattr(self, name) + getattr(other, name) for name in names}
-        return Tally(**sums, faults=self.faults + other.faults, ends=self.ends + other.ends)
+        return Tally(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(Tally)})
 
 
 @define(eq=False)
@@ -133,8 +138,8 @@ class Night:
     kills: int = 10
     each: int = 40
     """New submissions in each life."""
-    most_bytes: int = 300_000
-    """The largest picture."""
+    bounds: tuple[int, int] = (0, 300_000)
+    """Bytes of the smallest and of the largest picture."""
     between: tuple[float, float] = (0.05, 0.4)
     """Seconds after which a life is killed."""
     lag: float = 0.05
@@ -142,6 +147,7 @@ class Night:
     _server: LedgerServer = field(init=False)
     _doubts: set[str] = field(factory=set, init=False)
     _lost: set[str] = field(factory=set, init=False)
+    _met: int = field(default=0, init=False)
     _unsent: int = field(default=0, init=False)
     _faults: list[str] = field(factory=list, init=False)
 
@@ -156,6 +162,7 @@ class Night:
                 permits = chance.choice([8, 16, 32])
                 life = await self._life(nursery, permits, last=(n + 1) * self.each)
                 await asyncio.sleep(chance.uniform(*self.between))
+                self._met += self._server.at_once
                 await life.kill()
                 await self._server.quiet()
                 self._count(self._judge(permits))
@@ -164,7 +171,7 @@ class Night:
     async def _life(self, nursery: Nursery, permits: int, **order: Any) -> Life:
         self._server.most_at_once = 0
         files = {"journal": str(self._journal), "told": str(self.folder / "told"), "log": str(self.folder / "log")}
-        ways = {"first": 0, "last": 0, "reconcile": False, "most_bytes": self.most_bytes, "read": 1.0}
+        ways = {"first": 0, "last": 0, "reconcile": False, "bounds": self.bounds, "read": 1.0}
         life = await nursery.bear(play="night", url=self._server.url, permits=permits, **{**ways, **files, **order})
         await life.hear()
         return life
@@ -218,15 +225,17 @@ class Night:
 
     def _tally(self, scene: Scene, ends: Counter[str]) -> Tally:
         paid = Counter(task.key for task in scene.paid)
+        left = {row.key for row in scene.rows if row.state in OPEN}
         return Tally(
             kills=self.kills,
             submissions=len(scene.rows),
+            met=self._met,
             accepted=len(paid),
             duplicates=paid.total() - len(paid),
             losses=len(self._lost),
-            unknown=len(self._doubts),
+            unknown=len(self._doubts | left),
             unsent=self._unsent,
-            unknown_after=sum(row.state in OPEN for row in scene.rows),
+            unknown_after=len(left),
             faults=tuple(self._faults),
             ends=ends,
         )

@@ -23,13 +23,13 @@ def nursery(tmp_path: Path) -> Iterator[Nursery]:
         yield running
 
 
-@pytest.mark.parametrize(("seed", "most_bytes", "lots"), NIGHTS.values(), ids=NIGHTS)
+@pytest.mark.parametrize(("seed", "most", "lots"), NIGHTS.values(), ids=NIGHTS)
 async def test_whatever_is_killed_nothing_is_paid_twice_or_forgotten(
-    nursery: Nursery, tmp_path: Path, seed: int, most_bytes: int, lots: tuple[Lot, ...]
+    nursery: Nursery, tmp_path: Path, seed: int, most: int, lots: tuple[Lot, ...]
 ) -> None:
     """After each of ten kills the journal admits all that is paid, and in the end it names it."""
     (tmp_path / "night").mkdir()
-    tally = await Night(tmp_path / "night", seed, lots, most_bytes=most_bytes).play(nursery)
+    tally = await Night(tmp_path / "night", seed, lots, bounds=(0, most)).play(nursery)
     assert (tally.faults, tally.duplicates, tally.losses) == ((), 0, 0), f"seed {seed}"
     assert tally.accepted > 50, "the lives were too short to mean anything"
     assert tally.unknown, "no kill met a request on its way"
