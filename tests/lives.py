@@ -136,6 +136,7 @@ class Night:
     seed: int
     lots: tuple[Lot, ...] = LOTS
     kills: int = 10
+    """Of one nursery's lives."""
     each: int = 40
     """New submissions in each life."""
     bounds: tuple[int, int] = (0, 300_000)
@@ -147,6 +148,7 @@ class Night:
     _server: LedgerServer = field(init=False)
     _doubts: set[str] = field(factory=set, init=False)
     _lost: set[str] = field(factory=set, init=False)
+    _kills: int = field(default=0, init=False)
     _met: int = field(default=0, init=False)
     _unsent: int = field(default=0, init=False)
     _faults: list[str] = field(factory=list, init=False)
@@ -154,22 +156,26 @@ class Night:
     def __attrs_post_init__(self) -> None:
         self._server = LedgerServer(lots=self.lots, seed=self.seed, lag=self.lag)
 
-    async def play(self, nursery: Nursery) -> Tally:
-        """Kill life after life; then let some come to their ends, and add up."""
+    async def play(self, *nurseries: Nursery) -> Tally:
+        """Kill life after life; then let some come to their ends, and add up.
+
+        Of several nurseries one life each has the journal open at the same time, with the same keys.
+        """
         chance = random.Random(self.seed)
         async with self._server:
             for n in range(self.kills):
-                permits = chance.choice([8, 16, 32])
-                life = await self._life(nursery, permits, last=(n + 1) * self.each)
-                await asyncio.sleep(chance.uniform(*self.between))
-                self._met += self._server.at_once
-                await life.kill()
+                permits, self._server.most_at_once = chance.choice([8, 16, 32]), 0
+                lives = [await self._life(one, permits, last=(n + 1) * self.each) for one in nurseries]
+                for life in lives:
+                    await asyncio.sleep(chance.uniform(*self.between))
+                    self._met += self._server.at_once
+                    await life.kill()
+                    self._kills += 1
                 await self._server.quiet()
-                self._count(self._judge(permits))
-            return await self._morning(nursery)
+                self._count(self._judge(permits * len(lives)))
+            return await self._morning(nurseries[0])
 
     async def _life(self, nursery: Nursery, permits: int, **order: Any) -> Life:
-        self._server.most_at_once = 0
         files = {"journal": str(self._journal), "told": str(self.folder / "told"), "log": str(self.folder / "log")}
         ways = {"first": 0, "last": 0, "reconcile": False, "bounds": self.bounds, "read": 1.0}
         life = await nursery.bear(play="night", url=self._server.url, permits=permits, **{**ways, **files, **order})
@@ -178,11 +184,12 @@ class Night:
 
     async def _morning(self, nursery: Nursery) -> Tally:
         """Let a life come to its end, then one without new work, then one that asks for all keys in a world at rest."""
+        self._server.most_at_once = 0
         await self._ended(await self._life(nursery, 8, last=self.each * (self.kills + 1), reconcile=True))
         self._expect_all_found(self._judge(8), "in the life that lost it")
         self._server.lots, before = (ACCEPTED,), len(self._server.sent)
         await self._ended(await self._life(nursery, 1, reconcile=True))
-        self._expect_all_found(self._judge(1), "in the next life")
+        self._expect_all_found(self._judge(8), "in the next life")
         if len(self._server.sent) > before:
             self._faults.append(f"A life without work sends nothing. But it sent {len(self._server.sent) - before}")
         ends = await self._ended(await self._life(nursery, 8, last=self.each * (self.kills + 1)))
@@ -227,7 +234,7 @@ class Night:
         paid = Counter(task.key for task in scene.paid)
         left = {row.key for row in scene.rows if row.state in OPEN}
         return Tally(
-            kills=self.kills,
+            kills=self._kills,
             submissions=len(scene.rows),
             met=self._met,
             accepted=len(paid),

@@ -23,14 +23,29 @@ def nursery(tmp_path: Path) -> Iterator[Nursery]:
         yield running
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the lives of a night write."""
+    (tmp_path / "night").mkdir()
+    return tmp_path / "night"
+
+
 @pytest.mark.parametrize(("seed", "most", "lots"), NIGHTS.values(), ids=NIGHTS)
 async def test_whatever_is_killed_nothing_is_paid_twice_or_forgotten(
-    nursery: Nursery, tmp_path: Path, seed: int, most: int, lots: tuple[Lot, ...]
+    nursery: Nursery, folder: Path, seed: int, most: int, lots: tuple[Lot, ...]
 ) -> None:
     """After each of ten kills the journal admits all that is paid, and in the end it names it."""
-    (tmp_path / "night").mkdir()
-    tally = await Night(tmp_path / "night", seed, lots, bounds=(0, most)).play(nursery)
+    tally = await Night(folder, seed, lots, bounds=(0, most)).play(nursery)
     assert (tally.faults, tally.duplicates, tally.losses) == ((), 0, 0), f"seed {seed}"
     assert tally.accepted > 50, "the lives were too short to mean anything"
     assert tally.unknown, "no kill met a request on its way"
     assert tally.unsent, "no kill met a request before it left"
+
+
+async def test_two_processes_with_one_journal_may_be_killed_too(nursery: Nursery, folder: Path, tmp_path: Path) -> None:
+    """Both ask for the same keys: what one has in hand the other leaves alone, until it dies."""
+    with Nursery(tmp_path / "sibling.log") as sibling:
+        tally = await Night(folder, 4, kills=4, bounds=(0, 30_000)).play(nursery, sibling)
+    assert (tally.faults, tally.duplicates, tally.losses) == ((), 0, 0), "seed 4"
+    assert tally.accepted > 50, "the lives were too short to mean anything"
+    assert tally.unknown, "no kill met a request on its way"

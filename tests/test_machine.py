@@ -23,10 +23,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from invariants import Scene, broken_invariants, read_journal
+from kill_child import request_of
 from ledger import ACCEPTED, CLOSED, CUT, LOST, REFUSED, THROTTLED, LedgerServer, Lot
 from lives import Life, Nursery
 
 from vidu_async.journal import UNRESOLVED, UNSENT, RowState
+from vidu_async.reconcile import hashed
 
 T = TypeVar("T")
 _KEYS = ["row-1", "row-2"]
@@ -74,11 +76,19 @@ class Machine(RuleBasedStateMachine):
 
     @rule(key=KEYS, word=WORDS, lots=LOTS)
     def submit(self, key: str, word: str, lots: list[Lot]) -> None:
-        """Submit a key, new or known, with one request or another."""
-        row, before = self._scene.row(key), len(self._server.sent)
-        is_new = row is None or row.state in UNSENT
-        self._ask(lots, step="submit", key=key, word=word)
-        assert is_new or len(self._server.sent) == before, "a known key was sent"
+        """Submit a key, new or known, with one request or another: what is known is told, and not sent."""
+        self._live()
+        row, before = self._look().row(key), len(self._server.sent)
+        heard = self._ask(lots, step="submit", key=key, word=word)
+        if row is None or row.state in UNSENT:
+            return
+        assert len(self._server.sent) == before
+        if row.prompt != hashed(request_of(key, word=word).prompt):
+            assert heard.get("error") == "IdempotencyConflictError"
+        elif row.state in UNRESOLVED:
+            assert heard.get("error") == "SubmissionUnknownError"
+        else:
+            assert heard == {"done": row.task_id}
 
     @precondition(lambda self: self._sendable())
     @rule(nth=NTH, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED]), is_late=st.booleans())
@@ -166,27 +176,30 @@ class Machine(RuleBasedStateMachine):
     def _run(self, doing: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(asyncio.wait_for(doing, _PATIENCE))
 
-    def _ask(self, lots: list[Lot] | None = None, **order: Any) -> None:
-        """Have the living client, or a new one, do a step, and wait until it is at rest."""
-        self._tell(lots or [], **order)
+    def _ask(self, lots: list[Lot] | None = None, **order: Any) -> dict[str, Any]:
+        """Have the client do a step, and wait until it is at rest."""
+        heard = self._tell(lots or [], **order)
         self._settle()
+        return heard
 
-    def _tell(self, lots: list[Lot], **order: Any) -> None:
-        """Have the living client, or a new one, do a step."""
-        life = self._life or self._born()
+    def _tell(self, lots: list[Lot], **order: Any) -> dict[str, Any]:
+        """Have the client do a step."""
+        life = self._live()
         self._server.next_lots = list(lots)
-        done = self._run(life.ask(**order)).get("done")
-        if isinstance(done, str):
-            self._told.append((order["key"], done))
+        heard = self._run(life.ask(**order))
+        if isinstance(heard.get("done"), str):
+            self._told.append((order["key"], heard["done"]))
+        return heard
 
-    def _born(self) -> Life:
-        """Begin a life, which first looks for what earlier ones lost."""
-        files = {"journal": str(self._path), "log": str(self._path) + ".log"}
-        ways = {"play": "steps", "permits": 2, "read": 5.0, "quiet": 0.03}
-        life = self._life = self._run(self.nursery.bear(url=self._server.url, **ways, **files))
-        self._run(life.ask(step="reconcile"))
-        self._settle()
-        return life
+    def _live(self) -> Life:
+        """Return the living client, or begin a life; it first looks for what earlier ones lost."""
+        if self._life is None:
+            files = {"journal": str(self._path), "log": str(self._path) + ".log"}
+            ways = {"play": "steps", "permits": 2, "read": 5.0, "quiet": 0.03}
+            self._life = self._run(self.nursery.bear(url=self._server.url, **ways, **files))
+            self._run(self._life.ask(step="reconcile"))
+            self._settle()
+        return self._life
 
     def _kill(self) -> None:
         if self._life is not None:
@@ -195,8 +208,7 @@ class Machine(RuleBasedStateMachine):
 
     def _begin(self, key: str, word: str, lot: Lot, *, is_late: bool) -> None:
         """Have a request on its way that the gateway has read and not answered."""
-        if self._life is None:
-            self._born()
+        self._live()
         (self._server.takes if is_late else self._server.answers).clear()
         self._server.arrived.clear()
         self._tell([lot], step="begin", key=key, word=word)
