@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import re
 import sqlite3
@@ -542,6 +543,30 @@ def test_what_the_journal_cannot_be_told_does_not_leave(name: str, tmp_path: Pat
         await journal.aclose()
 
     run_virtual(main())
+
+
+def test_a_connection_that_breaks_while_the_journal_writes_is_unsent(tmp_path: Path) -> None:
+    """2, 9: the file says that it leaves and takes that back; then it is sent again, and paid once."""
+
+    async def break_now(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        with contextlib.closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await connection.reader.readexactly(asked.length - 1)
+            await a_moment()
+            connection.reset()
+            await a_moment()
+
+    async def a_moment() -> None:
+        for _ in range(20):  # time itself stands still while the journal waits for its file
+            await asyncio.sleep(0)
+
+    play(ACCEPTED, tmp_path, faulty.Early(break_now), faulty.created(), request=LARGE, narrow=True)
+    with contextlib.closing(sqlite3.connect(tmp_path / "j.db")) as file:
+        states = [state for (state,) in file.execute("SELECT state FROM events ORDER BY rowid")]
+    assert [state for state, _ in itertools.groupby(states)] == [
+        *("prepared", "committed", "prepared"),
+        *("committed", "accepted"),
+    ]
 
 
 def make_folder(path: Path) -> None:
