@@ -27,8 +27,7 @@ from kill_child import request_of
 from ledger import ACCEPTED, CLOSED, CUT, LOST, REFUSED, THROTTLED, LedgerServer, Lot
 from lives import Life, Nursery
 
-from vidu_async.journal import UNRESOLVED, UNSENT, RowState
-from vidu_async.reconcile import hashed
+from vidu_async.journal import UNRESOLVED, UNSENT, RowState, hashed
 
 T = TypeVar("T")
 _KEYS = ["row-1", "row-2"]
