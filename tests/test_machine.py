@@ -30,7 +30,7 @@ from lives import Life, Nursery
 from vidu_async.journal import UNRESOLVED, UNSENT, RowState, hashed
 
 T = TypeVar("T")
-_KEYS = ["row-1", "row-2"]
+_KEYS = ["row-1", "row-2", "row-3"]
 KEYS = st.sampled_from(_KEYS)
 WORDS = st.sampled_from(["runs", "runs", "sleeps"])
 LOTS = st.sampled_from(
@@ -78,11 +78,14 @@ class Machine(RuleBasedStateMachine):
         """Submit a key, new or known, with one request or another: what is known is told, and not sent."""
         self._live()
         row, before = self._look().row(key), len(self._server.sent)
+        if row is not None and row.state is RowState.GIVEN_UP:
+            return  # a new submission with a key that has a past: the books know keys only
         heard = self._ask(lots, step="submit", key=key, word=word)
-        if row is None or row.state in UNSENT:
+        is_other = row is not None and row.prompt != hashed(request_of(key, word=word).prompt)
+        if row is None or (row.state in UNSENT and not (row.possible_duplicate and is_other)):
             return
         assert len(self._server.sent) == before
-        if row.prompt != hashed(request_of(key, word=word).prompt):
+        if is_other:
             assert heard.get("error") == "IdempotencyConflictError"
         elif row.state in UNRESOLVED:
             assert heard.get("error") == "SubmissionUnknownError"
@@ -232,7 +235,8 @@ class Machine(RuleBasedStateMachine):
         return [row.key for row in self._scene.rows if row.state in states]
 
     def _sendable(self) -> list[str]:
-        return [key for key in _KEYS if self._scene.row(key) is None or key in self._in(UNSENT)]
+        free = [row.key for row in self._scene.rows if row.state in UNSENT and not row.possible_duplicate]
+        return [key for key in _KEYS if self._scene.row(key) is None or key in free]
 
     def _unnamed(self, key: str) -> list[str]:
         """Return the paid tasks of a key that the journal does not name."""
