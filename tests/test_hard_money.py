@@ -130,6 +130,17 @@ def test_nothing_is_sent_again_where_nobody_could_look() -> None:
     run_virtual(main())
 
 
+async def test_nothing_is_sent_again_while_a_listed_task_cannot_be_asked_for_its_payload() -> None:
+    """It may be the lost one: a replica that queries are answered from may lag behind the list."""
+    async with (
+        Simulator(intercept=creations(DROP_AFTER), query_lag=3600) as sim,
+        sim.client(on_unknown="resend", timeouts=Timeouts(quiet=0.3)) as vidu,
+    ):
+        with pytest.raises(SubmissionUnknownError):
+            await vidu.submit(FOX)
+        assert len(sim.accepted) == 1
+
+
 async def test_a_refusal_of_the_second_attempt_says_nothing_of_the_first(journal: Path | None) -> None:
     """The first may be paid: it stays unresolved, and can be sent again once more."""
     refusal = Reply(400, {"code": 400, "reason": "FieldInvalid", "message": "no"})

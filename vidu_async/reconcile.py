@@ -103,6 +103,7 @@ class Reconciler:
     _awaited: set[str] = field(factory=set, init=False)
     """Tokens of the rows that somebody waits for."""
     _is_whole: bool = field(default=False, init=False)
+    """Whether the latest look left nothing unasked."""
     _found: dict[str, Task] = field(factory=dict, init=False)
     """By token: what was found for those that wait."""
     _likely: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
@@ -248,11 +249,13 @@ class Reconciler:
         self._due.clear()
         rows = self._journal.unresolved(self._site)
         young = [row for row in rows if self._clock() - left_at(row) < _HELD_FOR]
-        self._is_whole = False
+        self._is_whole = True
         try:
             await self._look(young if self._can_list() else [])
-            self._is_whole = True
-        except ViduError as error:
+        except BaseException as error:
+            self._is_whole = False
+            if not isinstance(error, ViduError):
+                raise
             _log.info("looking for lost creations failed: %s", error.said)
 
     def _hold_if_old(self, row: Row) -> None:
@@ -275,7 +278,8 @@ class Reconciler:
             self._allow_for(page.date)
         known = self._journal.tokens_of(self._site, [task.id for task in listed])
         worth = [task for task in candidates(listed, rows, known) if self._may_prove(task.id, rows)]
-        answers, failure = await self._query(worth[:_CANDIDATES])
+        answers, failure = await self._query(worth[:_CANDIDATES])  # the next look goes on with the others
+        self._is_whole = self._is_whole and len(worth) <= _CANDIDATES
         found: dict[str, tuple[Row, list[Task]]] = {}
         for task in answers:
             if row := proven(task, rows, self._journal.is_unique_proof):
@@ -306,8 +310,8 @@ class Reconciler:
                 strict=True,
             ):
                 if isinstance(answer, NotFoundError):
-                    continue  # a replica that lags: the next look will tell
-                if isinstance(answer, ViduError):
+                    self._is_whole = False  # a replica that lags: the next look will tell
+                elif isinstance(answer, ViduError):
                     failure = answer
                 elif isinstance(answer, BaseException):
                     raise answer
@@ -322,7 +326,7 @@ class Reconciler:
             ids = ", ".join(task.id for task in others)
             _log.error("submission %s became several tasks, all paid: %s is used, not %s", row.key, first.id, ids)
         now = self._journal.find(row.key)
-        if now is None or now.state not in UNRESOLVED:
+        if now is None or now.token != row.token or now.state not in UNRESOLVED:
             if now is not None and now.task_id == first.id:
                 return None  # another process was first
             _log.error("task %s is that of submission %s, which was settled otherwise meanwhile", first.id, row.key)
