@@ -1,7 +1,8 @@
 """Any order of submitting, losing, crashing, cancelling, looking and deciding keeps the journal honest.
 
 Each life is a process of its own that ends by kill -9 (`lives.Nursery`), so a crash frees the owner's lock as the
-kernel does. Between two steps nothing is under way: each step ends when the gateway and the client are at rest.
+kernel does. Between two steps nothing is under way: each step ends when the gateway and the client are at rest. What a
+step draws depends on nothing that happened, or no story could be told again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -27,17 +27,17 @@ from kill_child import request_of
 from ledger import ACCEPTED, CLOSED, CUT, LOST, REFUSED, THROTTLED, LedgerServer, Lot
 from lives import Life, Nursery
 
-from vidu_async.journal import UNRESOLVED, UNSENT, RowState, hashed
+from vidu_async.journal import UNRESOLVED, UNSENT, RowState
+from vidu_async.reconcile import hashed
 
 T = TypeVar("T")
-_KEYS = ["row-1", "row-2", "row-3"]
-KEYS = st.sampled_from(_KEYS)
+KEYS = st.sampled_from([f"row-{n}" for n in range(1, 6)])
 WORDS = st.sampled_from(["runs", "runs", "sleeps"])
 LOTS = st.sampled_from(
-    [[LOST], [CLOSED], [ACCEPTED], [REFUSED], [CUT, ACCEPTED], [CUT, LOST], [THROTTLED, ACCEPTED], [THROTTLED, CLOSED]]
+    [[LOST], [CLOSED], [ACCEPTED], [REFUSED], [CUT, LOST], [CUT, ACCEPTED], [LOST], [THROTTLED, CLOSED]]
 )
-NTH = st.integers(0, len(_KEYS) - 1)
-LAGS = st.sampled_from([0.0, float("inf")])
+NEVER = float("inf")
+LAGS = st.sampled_from([NEVER, 0.0])
 _PATIENCE = 20.0
 """Seconds after which a step that hangs fails."""
 
@@ -78,91 +78,69 @@ class Machine(RuleBasedStateMachine):
         """Submit a key, new or known, with one request or another: what is known is told, and not sent."""
         self._live()
         row, before = self._look().row(key), len(self._server.sent)
-        if row is not None and row.state is RowState.GIVEN_UP:
-            return  # a new submission with a key that has a past: the books know keys only
         heard = self._ask(lots, step="submit", key=key, word=word)
-        is_other = row is not None and row.prompt != hashed(request_of(key, word=word).prompt)
-        if row is None or (row.state in UNSENT and not (row.possible_duplicate and is_other)):
+        if row is None or row.state in UNSENT:
             return
         assert len(self._server.sent) == before
-        if is_other:
+        if row.prompt != hashed(request_of(key, word=word).prompt):
             assert heard.get("error") == "IdempotencyConflictError"
-        elif row.state in UNRESOLVED:
-            assert heard.get("error") == "SubmissionUnknownError"
+        elif "done" in heard:
+            now = self._look().row(key)
+            assert now is not None
+            assert heard["done"] == now.task_id
         else:
-            assert heard == {"done": row.task_id}
+            assert (heard["error"], row.state in UNRESOLVED) == ("SubmissionUnknownError", True)
 
-    @precondition(lambda self: self._sendable())
-    @rule(nth=NTH, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED]), is_late=st.booleans())
-    def crash_on_the_way(self, nth: int, word: str, lot: Lot, *, is_late: bool) -> None:
+    @rule(key=KEYS, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED]), is_late=st.booleans())
+    def crash_on_the_way(self, key: str, word: str, lot: Lot, *, is_late: bool) -> None:
         """Die while a request waits for its answer; the gateway may decide before or after that."""
-        self._begin(_picked(self._sendable(), nth), word, lot, is_late=is_late)
+        if not self._is_sendable(key):
+            return self.submit(key, word, [lot])
+        self._begin(key, word, lot, is_late=is_late)
         self._kill()
-        self._release()
+        return self._release()
 
-    @precondition(lambda self: self._sendable())
-    @rule(nth=NTH, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED, REFUSED]))
-    def cancel_on_the_way(self, nth: int, word: str, lot: Lot) -> None:
+    @rule(key=KEYS, word=WORDS, lot=st.sampled_from([ACCEPTED, LOST, CLOSED, REFUSED]))
+    def cancel_on_the_way(self, key: str, word: str, lot: Lot) -> None:
         """Cancel the caller while its request waits for its answer, which comes all the same."""
-        key = _picked(self._sendable(), nth)
+        if not self._is_sendable(key):
+            return self.submit(key, word, [lot])
         self._begin(key, word, lot, is_late=False)
         self._tell([], step="cancel", key=key)
         self._release()
-        self._settle()
+        return self._settle()
 
-    @precondition(lambda self: self._life)
-    @rule()
-    def crash(self) -> None:
-        """Die between two requests."""
-        self._kill()
+    @rule(is_hard=st.booleans())
+    def end(self, *, is_hard: bool) -> None:
+        """See a task end, and then die or close."""
+        for key in self._in({RowState.ACCEPTED})[:1]:
+            self._ask(step="wait", key=key)
+        if is_hard:
+            self._kill()
+        elif self._life is not None:
+            self._run(self._life.bury())
+            self._life = None
         self._run(self._server.quiet())
 
-    @precondition(lambda self: self._life)
-    @rule()
-    def close(self) -> None:
-        """End in an orderly way."""
-        assert self._life is not None
-        self._run(self._life.bury())
-        self._life = None
-
     @rule(lag=LAGS)
-    def lag(self, lag: float) -> None:
-        """Let the list lag behind, or catch up."""
-        self._server.lag = lag
-
-    @rule()
-    def reconcile(self) -> None:
+    def reconcile(self, lag: float) -> None:
         """Look for what is lost: what the list shows is found, and nothing is sent."""
-        before = len(self._server.sent)
-        self._ask(step="reconcile")
+        self._server.lag, before = lag, len(self._server.sent)
+        assert self._ask(step="reconcile") == {"done": None}
         assert len(self._server.sent) == before
         self._scene = self._look()
-        assert self._server.lag or not [key for key in self._in(UNRESOLVED) if self._unnamed(key)]
+        assert lag or not [key for key in self._in(UNRESOLVED) if self._unnamed(key)]
 
-    @precondition(lambda self: self._in({RowState.ACCEPTED}))
-    @rule(nth=NTH)
-    def wait(self, nth: int) -> None:
-        """Wait for a task's end."""
-        self._ask(step="wait", key=_picked(self._in({RowState.ACCEPTED}), nth))
-
-    @precondition(lambda self: self._in(UNRESOLVED))
-    @rule(nth=NTH, lots=LOTS)
-    def send_again(self, nth: int, lots: list[Lot]) -> None:
-        """Decide to send again what is held."""
-        self._ask(lots, step="resolve", key=_picked(self._in(UNRESOLVED), nth), resend=True)
-
-    @precondition(lambda self: self._in(UNRESOLVED))
-    @rule(nth=NTH)
-    def give_up(self, nth: int) -> None:
-        """Decide to forget what is held."""
-        self._ask(step="resolve", key=_picked(self._in(UNRESOLVED), nth), give_up=True)
-
-    @precondition(lambda self: any(map(self._unnamed, self._in(UNRESOLVED))))
-    @rule(nth=NTH)
-    def name_the_task(self, nth: int) -> None:
-        """Decide which task it is."""
-        key = _picked([key for key in self._in(UNRESOLVED) if self._unnamed(key)], nth)
-        self._ask(step="resolve", key=key, task_id=self._unnamed(key)[-1])
+    @rule(key=KEYS, how=st.sampled_from(["resend", "give_up", "task_id"]), lots=LOTS)
+    def decide(self, key: str, how: str, lots: list[Lot]) -> None:
+        """Settle by hand what is held, or lose a key first: send it again, give it up, or say which task it is."""
+        if self._is_sendable(key):
+            self._server.lag = NEVER
+            self.submit(key, "runs", [LOST])
+            self._scene = self._look()
+        if key in self._in(UNRESOLVED):
+            for said in self._unnamed(key)[-1:] if how == "task_id" else [True]:
+                self._ask(lots, step="resolve", key=key, **{how: said})
 
     # What must hold
 
@@ -234,9 +212,8 @@ class Machine(RuleBasedStateMachine):
         """Return the keys whose rows are in one of these states."""
         return [row.key for row in self._scene.rows if row.state in states]
 
-    def _sendable(self) -> list[str]:
-        free = [row.key for row in self._scene.rows if row.state in UNSENT and not row.possible_duplicate]
-        return [key for key in _KEYS if self._scene.row(key) is None or key in free]
+    def _is_sendable(self, key: str) -> bool:
+        return self._scene.row(key) is None or key in self._in(UNSENT)
 
     def _unnamed(self, key: str) -> list[str]:
         """Return the paid tasks of a key that the journal does not name."""
@@ -247,10 +224,6 @@ class Machine(RuleBasedStateMachine):
         files = {path.name: path.read_bytes() for path in self._path.parent.iterdir() if path.is_file()}
         paid, sent = list(self._server.paid), list(self._server.sent)
         return Scene(rows, events, paid, sent, self._told, 2, self._server.most_at_once, files)
-
-
-def _picked(keys: list[str], nth: int) -> str:
-    return keys[nth % len(keys)]
 
 
 def test_whatever_happens_in_whatever_order_the_journal_is_honest(tmp_path: Path) -> None:
