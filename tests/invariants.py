@@ -20,6 +20,7 @@ from kill_child import API_KEY, payload_of
 from ledger import PaidTask, Sent
 
 from vidu_async.journal import EDGES, ENDED, UNRESOLVED, Row, RowState, hashed
+from vidu_async.protocol.stamps import stamped
 
 _S = RowState
 NAMED = ENDED | {_S.ACCEPTED}
@@ -61,27 +62,43 @@ class Scene:
             found.setdefault(event.token, []).append(event)
         return found
 
+    @cached_property
+    def _by_payload(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.proof or hashed(stamped(row.token)), []).append(row)
+        return found
+
     def row(self, key: str) -> Row | None:
         """Return the row of a key."""
         return self._by_key.get(key)
+
+    def rows_of(self, payload: str) -> list[Row]:
+        """Return the rows whose submissions have this payload: several, if a key was given up and used anew."""
+        return self._by_payload.get(hashed(payload), [])
+
+    def payload(self, sent: Sent) -> str:
+        """Return the payload of what was sent; where it has not arrived, that of the key as it is now."""
+        row = self.row(sent.key)
+        return sent.fields.get("payload") or payload_of(sent.key) or (stamped(row.token) if row else "")
 
     def moves(self, token: str) -> list[RowState]:
         """Return the states of a row, in their order."""
         return [event.state for event in self._by_token.get(token, [])]
 
-    def consents(self, token: str) -> int:
+    def consents(self, rows: Sequence[Row]) -> int:
         """How often the user agreed that something is sent again although it may be paid."""
-        doubtful = UNRESOLVED | {_S.GIVEN_UP}
-        return sum(a in doubtful and b is _S.PREPARED for a, b in pairwise(self.moves(token)))
+        moves = (move for row in rows for move in pairwise(self.moves(row.token)))
+        return sum(a in UNRESOLVED and b is _S.PREPARED for a, b in moves) + max(0, len(rows) - 1)
 
     def forgotten(self) -> list[PaidTask]:
         """Return the paid tasks that the journal neither names nor admits to be possible."""
         named = {row.task_id for row in self.rows}
-        return [task for task in self.paid if task.id not in named and not self._admits(self.row(task.key))]
+        return [task for task in self.paid if task.id not in named and not self._is_admitted(task)]
 
-    @staticmethod
-    def _admits(row: Row | None) -> bool:
-        return row is not None and (row.state in OPEN | {_S.GIVEN_UP} or row.possible_duplicate)
+    def _is_admitted(self, task: PaidTask) -> bool:
+        rows = self.rows_of(task.payload)
+        return any(row.state in OPEN | {_S.GIVEN_UP} or row.possible_duplicate for row in rows)
 
     def unfound(self) -> list[PaidTask]:
         """Return the paid tasks that the journal does not name: after a reconciliation in a world at rest, none."""
@@ -103,47 +120,48 @@ def _nothing_told_is_lost(scene: Scene) -> Iterator[str]:
 
 
 def _nothing_is_paid_twice(scene: Scene) -> Iterator[str]:
-    """A key has one paid task at most, and one more each time the user agreed."""
-    for key, count in Counter(task.key for task in scene.paid).items():
-        row = scene.row(key)
-        agreed = scene.consents(row.token) if row else 0
-        if count > 1 + agreed or (count > 1 and row and not row.possible_duplicate):
-            yield f"{key} is paid {count} times and was agreed to {agreed} times"
+    """A submission has one paid task at most, and one more each time the user agreed."""
+    for payload, count in Counter(task.payload for task in scene.paid).items():
+        rows = scene.rows_of(payload)
+        agreed = scene.consents(rows)
+        if count > 1 + agreed or (count > max(1, len(rows)) and not any(row.possible_duplicate for row in rows)):
+            yield f"{payload!r} is paid {count} times and was agreed to {agreed} times"
 
 
 def _nothing_paid_is_forgotten(scene: Scene) -> Iterator[str]:
     """A paid task is named in the journal, or its row says that there may be one."""
     for task in scene.forgotten():
-        row = scene.row(task.key)
-        yield f"task {task.id} of {task.key} is paid, and its row is {row and row.state}"
+        states = [f"{row.key}: {row.state}" for row in scene.rows_of(task.payload)]
+        yield f"task {task.id} of {task.key} is paid, and its rows are {states}"
 
 
 def _nothing_is_made_up(scene: Scene) -> Iterator[str]:
     """A row that names a task names one that is paid, and was made of its own request."""
-    prompts = {task.id: task.prompt for task in scene.paid}
+    made = {task.id: task for task in scene.paid}
     for row in scene.rows:
-        prompt = prompts.get(row.task_id, "")
-        if row.state in NAMED and (prompt.partition(" ")[0] != row.key or row.prompt not in {"", hashed(prompt)}):
-            yield f"{row.key} is {row.state} as task {row.task_id}, which was made of {prompt!r}"
+        if row.state not in NAMED:
+            continue
+        task = made.get(row.task_id)
+        if task is None or row not in scene.rows_of(task.payload) or row.prompt not in {"", hashed(task.prompt)}:
+            yield f"{row.key} is {row.state} as task {row.task_id}, which was made of {task and task.prompt!r}"
 
 
 def _nothing_leaves_before_it_is_written_down(scene: Scene) -> Iterator[str]:
     """A request that arrived whole was committed first."""
-    for key, count in Counter(sent.key for sent in scene.sent if sent.is_whole).items():
-        row = scene.row(key)
-        commits = scene.moves(row.token).count(_S.COMMITTED) if row else 0
+    for payload, count in Counter(scene.payload(sent) for sent in scene.sent if sent.is_whole).items():
+        commits = sum(scene.moves(row.token).count(_S.COMMITTED) for row in scene.rows_of(payload))
         if count > commits:
-            yield f"{key} arrived {count} times and was committed {commits} times"
+            yield f"{payload!r} arrived {count} times and was committed {commits} times"
 
 
 def _nothing_in_doubt_is_sent_again(scene: Scene) -> Iterator[str]:
-    """After a request that may have been accepted, nothing more is sent of its key unless the user agrees."""
+    """After a request that may have been accepted, nothing more is sent of it unless the user agrees."""
     doubts: Counter[str] = Counter()
     for sent in scene.sent:
-        row = scene.row(sent.key)
-        if sent.key and doubts[sent.key] > (scene.consents(row.token) if row else 0):
-            yield f"{sent.key} was sent again"
-        doubts[sent.key] += sent.is_whole and not sent.lot.is_definite
+        payload = scene.payload(sent)
+        if payload and doubts[payload] > scene.consents(scene.rows_of(payload)):
+            yield f"{sent.key} with {payload!r} was sent again"
+        doubts[payload] += sent.is_whole and not sent.lot.is_definite
 
 
 def _moves_follow_the_diagram(scene: Scene) -> Iterator[str]:
@@ -156,18 +174,21 @@ def _moves_follow_the_diagram(scene: Scene) -> Iterator[str]:
 
 
 def _names_are_unique(scene: Scene) -> Iterator[str]:
-    """No two rows have a key, a token or a task in common."""
+    """No two rows have a key, a token or a task in common, and a key is taken only from what was given up."""
     for name in ("key", "token", "task_id"):
         for value, count in Counter(getattr(row, name) for row in scene.rows).items():
             if value and count > 1:
                 yield f"{count} rows have the {name} {value}"
+    for row in scene.rows:
+        if not row.key and row.state is not _S.GIVEN_UP:
+            yield f"the key of {row.token}, which is {row.state}, was taken"
 
 
 def _payloads_arrive_as_given(scene: Scene) -> Iterator[str]:
     """The user's payload arrives byte for byte, and where there is none the row's token does."""
     for task in scene.paid:
-        row = scene.row(task.key)
-        if row and task.payload != (payload_of(task.key) or f"va1:{row.token}"):
+        own = payload_of(task.key)
+        if task.payload != own if own else not scene.rows_of(task.payload):
             yield f"task {task.id} of {task.key} has the payload {task.payload!r}"
 
 

@@ -29,7 +29,7 @@ _PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 
 def payload_of(key: str) -> str:
     """Return the payload that this key's request has; three in ten have one of their own."""
-    return f'{key} "é\U0001f98a\\' if key[-1] in "258" else ""
+    return f'{key} "é\U0001f98a\\' if key.endswith(("2", "5", "8")) else ""
 
 
 def request_of(key: str, bounds: tuple[int, int] = (0, 0), word: str = "runs") -> ImageToVideo:

@@ -27,8 +27,7 @@ from kill_child import request_of
 from ledger import ACCEPTED, CLOSED, CUT, LOST, REFUSED, THROTTLED, LedgerServer, Lot
 from lives import Life, Nursery
 
-from vidu_async.journal import UNRESOLVED, UNSENT, RowState
-from vidu_async.reconcile import hashed
+from vidu_async.journal import UNRESOLVED, UNSENT, RowState, hashed
 
 T = TypeVar("T")
 KEYS = st.sampled_from([f"row-{n}" for n in range(1, 6)])
@@ -77,12 +76,14 @@ class Machine(RuleBasedStateMachine):
     def submit(self, key: str, word: str, lots: list[Lot]) -> None:
         """Submit a key, new or known, with one request or another: what is known is told, and not sent."""
         self._live()
-        row, before = self._look().row(key), len(self._server.sent)
+        self._scene, before = self._look(), len(self._server.sent)
+        row = self._scene.row(key)
         heard = self._ask(lots, step="submit", key=key, word=word)
-        if row is None or row.state in UNSENT:
+        is_other = row is not None and row.prompt != hashed(request_of(key, word=word).prompt)
+        if row is None or self._is_sendable(key, is_other=is_other):
             return
         assert len(self._server.sent) == before
-        if row.prompt != hashed(request_of(key, word=word).prompt):
+        if is_other:
             assert heard.get("error") == "IdempotencyConflictError"
         elif "done" in heard:
             now = self._look().row(key)
@@ -129,7 +130,7 @@ class Machine(RuleBasedStateMachine):
         assert self._ask(step="reconcile") == {"done": None}
         assert len(self._server.sent) == before
         self._scene = self._look()
-        assert lag or not [key for key in self._in(UNRESOLVED) if self._unnamed(key)]
+        assert lag or not [key for key in self._in(UNRESOLVED) if self._findable(key)]
 
     @rule(key=KEYS, how=st.sampled_from(["resend", "give_up", "task_id"]), lots=LOTS)
     def decide(self, key: str, how: str, lots: list[Lot]) -> None:
@@ -212,12 +213,24 @@ class Machine(RuleBasedStateMachine):
         """Return the keys whose rows are in one of these states."""
         return [row.key for row in self._scene.rows if row.state in states]
 
-    def _is_sendable(self, key: str) -> bool:
-        return self._scene.row(key) is None or key in self._in(UNSENT)
+    def _is_sendable(self, key: str, *, is_other: bool = True) -> bool:
+        """Whether a key is new or may be used anew; one sent again by consent only for the very same request."""
+        row = self._scene.row(key)
+        is_free = row is None or not (row.possible_duplicate and is_other)
+        return row is None or row.state is RowState.GIVEN_UP or (row.state in UNSENT and is_free)
 
     def _unnamed(self, key: str) -> list[str]:
         """Return the paid tasks of a key that the journal does not name."""
         return [task.id for task in self._scene.unfound() if task.key == key]
+
+    def _findable(self, key: str) -> list[str]:
+        """Return those of them whose payload proves which submission they were made of."""
+        row = self._scene.row(key)
+        return [
+            task.id
+            for task in self._scene.unfound()
+            if task.id in self._unnamed(key) and self._scene.rows_of(task.payload) == [row]
+        ]
 
     def _look(self) -> Scene:
         rows, events = read_journal(self._path, self._path.with_name("copy.db"))
