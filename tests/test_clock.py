@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -72,3 +73,15 @@ def test_the_simulator_runs_at_the_real_pace_on_virtual_time() -> None:
             return asyncio.get_running_loop().time()
 
     assert 60 < run_virtual(main()) < 600
+
+
+def test_threads_that_end_slowly_do_not_make_time_run_out() -> None:
+    """The loop waits for them at its end, as long as it takes, and nothing warns."""
+    release = threading.Event()
+
+    async def main() -> None:
+        asyncio.get_running_loop().run_in_executor(None, release.wait, 5)
+        threading.Timer(0.05, release.set).start()
+
+    run_virtual(main())
+    assert release.is_set()

@@ -62,6 +62,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         done.add_done_callback(self._thread_ended)
         return done
 
+    async def shutdown_default_executor(self, *timeout: Any) -> None:  # noqa: ANN401 - seconds, since Python 3.12
+        """Wait for the threads to end, and keep time from moving meanwhile, too."""
+        self._threads += 1
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self._threads -= 1
+
     def _thread_ended(self, _: object) -> None:
         self._threads -= 1
 
