@@ -48,7 +48,8 @@ async def play(options: argparse.Namespace, folder: Path) -> Tally:
         while total.kills < options.kills and not total.faults:
             kills, seed = min(_KILLS, options.kills - total.kills), options.seed + total.kills
             with tempfile.TemporaryDirectory(dir=folder) as home:
-                total += await Night(Path(home), seed, lots, kills, bounds=bounds).play(nursery)
+                night = Night(Path(home), seed, lots, kills, each=60, bounds=bounds, between=(0.05, 0.6))
+                total += await night.play(nursery)
             if time.monotonic() > spoken + _PAUSE:
                 spoken = time.monotonic()
                 print(f"{total.kills} of {options.kills} kills, {total.submissions} submissions", flush=True)

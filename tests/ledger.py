@@ -130,11 +130,18 @@ class LedgerServer(faulty.FaultyServer):
     most_at_once: int = field(default=0, init=False)
     """The most creations that were ever being received, or waited for an answer, at the same time."""
     _chance: random.Random = field(init=False)
+    _news: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self.takes.set()
         self.answers.set()
+
+    async def begun(self, count: int) -> None:
+        """Wait until so many creations have begun to arrive, in all."""
+        while len(self.sent) < count:
+            self._news.clear()
+            await self._news.wait()
 
     async def quiet(self) -> None:
         """Wait until nothing is under way: a dead client's connections end by themselves."""
@@ -152,6 +159,7 @@ class LedgerServer(faulty.FaultyServer):
     async def _create(self, connection: faulty.Connection, asked: faulty.Asked) -> None:
         sent = Sent(self._draw())
         self.sent.append(sent)
+        self._news.set()
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:

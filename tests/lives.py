@@ -142,7 +142,7 @@ class Night:
     bounds: tuple[int, int] = (0, 300_000)
     """Bytes of the smallest and of the largest picture."""
     between: tuple[float, float] = (0.05, 0.4)
-    """Seconds after which a life is killed."""
+    """The least and the most seconds until a life is killed."""
     lag: float = 0.05
     """Seconds until the list shows a new task."""
     _server: LedgerServer = field(init=False)
@@ -167,13 +167,20 @@ class Night:
                 permits, self._server.most_at_once = chance.choice([8, 16, 32]), 0
                 lives = [await self._life(one, permits, last=(n + 1) * self.each) for one in nurseries]
                 for life in lives:
-                    await asyncio.sleep(chance.uniform(*self.between))
+                    await self._moment(chance)
                     self._met += self._server.at_once
                     await life.kill()
                     self._kills += 1
                 await self._server.quiet()
                 self._count(self._judge(permits * len(lives)))
             return await self._morning(nurseries[0])
+
+    async def _moment(self, chance: random.Random) -> None:
+        """Wait for the moment of a kill: some creations later, and a little more; or some time, if that is less."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(*self.between)):
+                await self._server.begun(len(self._server.sent) + chance.randint(1, self.each))
+                await asyncio.sleep(chance.uniform(0, self.between[0]))
 
     async def _life(self, nursery: Nursery, permits: int, **order: Any) -> Life:
         files = {"journal": str(self._journal), "told": str(self.folder / "told"), "log": str(self.folder / "log")}
