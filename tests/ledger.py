@@ -83,8 +83,8 @@ class Sent:
 
     @property
     def key(self) -> str:
-        """The key of its submission: the first word of the prompt. Empty if the prompt has not arrived."""
-        found = re.search(rb'"prompt":\s*"([^" ]+)', self.body)
+        """The key of its submission: the first word of the prompt. Empty if that has not arrived whole."""
+        found = re.search(rb'"prompt":\s*"([^" ]+)[" ]', self.body)
         return found[1].decode() if found else ""
 
 

@@ -50,6 +50,9 @@ FINE: dict[str, Scene] = {
     "nothing at all": Scene([]),
     "accepted": WELL,
     "sent again after an upload that broke": evolve(WELL, sent=[sent(is_whole=False), sent()]),
+    "then another, cut in the middle of its key": evolve(
+        WELL, sent=[sent(), Sent(ACCEPTED, body=f'{{"prompt": "{KEY}'.encode())]
+    ),
     "sent again after 429": evolve(
         WELL, sent=[sent(THROTTLED), sent()], events=moves(S.PREPARED, S.COMMITTED, S.PREPARED, S.COMMITTED, S.ACCEPTED)
     ),
