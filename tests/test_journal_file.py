@@ -67,9 +67,10 @@ def left(path: Path) -> None:
 
 
 PRELUDE = f"""
-import asyncio, os, signal, sys
+import asyncio, logging, os, signal, sys
 from vidu_async import Journal, JournalError
 from vidu_async.journal import Row, RowState
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # in debug mode it warns of whatever takes 0.1 s on a busy machine
 journal, SITE = Journal(sys.argv[1]), {SITE!r}
 def row(key):
     return Row(key=key, is_named=True, site={SITE!r}, digest="d")
