@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
 
 from vidu_async import ViduClient
 from vidu_async.testing import Simulator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hears_interrupts() -> None:
+    """Some tests interrupt a child, which would be as deaf to it as what a shell starts in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
