@@ -153,7 +153,9 @@ async def test_a_task_that_shows_up_late_is_found_by_itself(
 async def test_reconcile_finds_what_was_held(lost: tuple[Simulator, ViduClient]) -> None:
     """It returns the handles; the same key then gives the same task."""
     sim, vidu = lost
-    await asyncio.sleep(0.15)
+    async with asyncio.timeout(5):
+        while vidu.unresolved()[0].state != "held":
+            await asyncio.sleep(0.01)
     listed_at_once(sim)
     (handle,) = await vidu.reconcile()
     assert [handle.task_id] == list(sim.tasks)
