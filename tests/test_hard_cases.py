@@ -38,6 +38,7 @@ from vidu_async import (
     ValidationError,
     ViduClient,
 )
+from vidu_async.polling import Kind, Waiting
 from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.wire import read_task, without_inlined_files
 from vidu_async.testing import Reply, Simulator, run_in_thread, run_virtual
@@ -198,8 +199,11 @@ def test_a_policy_that_returns_nonsense_costs_nobody_a_task(result: Any, caplog:
     class Odd:
         max_per_second = None
 
-        def interval(self, task: Task | None, age: float) -> Any:
+        def interval(self, waiting: Waiting) -> Any:
             return result
+
+        def finished(self, kind: Kind, seconds: float) -> None:
+            """Learn nothing."""
 
     async def main() -> None:
         looks = [faulty.state("processing"), faulty.success()]

@@ -29,6 +29,7 @@ from vidu_async import (
     TextToVideo,
     ViduClient,
 )
+from vidu_async.polling import Kind, Waiting
 from vidu_async.testing import run_virtual
 
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
@@ -359,8 +360,11 @@ def test_a_policy_of_your_own_decides_when_to_look() -> None:
     class EveryMinute:
         max_per_second = None
 
-        def interval(self, task: Task | None, age: float) -> float:
+        def interval(self, waiting: Waiting) -> float:
             return 60.0
+
+        def finished(self, kind: Kind, seconds: float) -> None:
+            """Learn nothing."""
 
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
         await (await vidu.submit(REQUEST))
@@ -375,8 +379,11 @@ def test_a_policy_that_breaks_does_not_hang_anybody(caplog: pytest.LogCaptureFix
     class Broken:
         max_per_second = None
 
-        def interval(self, task: Task | None, age: float) -> float:
+        def interval(self, waiting: Waiting) -> float:
             raise ZeroDivisionError
+
+        def finished(self, kind: Kind, seconds: float) -> None:
+            """Learn nothing."""
 
     async def test(vidu: ViduClient, _: faulty.FaultyServer) -> None:
         assert (await (await vidu.submit(REQUEST))).has_result

@@ -18,7 +18,7 @@ from vidu_async.journal import SUBJECTS, MemoryJournal, Row, RowState
 from vidu_async.journal_file import Journal
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.outbox import Order, Outbox
-from vidu_async.polling import Polling, PollingPolicy
+from vidu_async.polling import Learner, Polling, PollingPolicy
 from vidu_async.protocol import calls
 from vidu_async.protocol.errors import (
     APIError,
@@ -97,7 +97,7 @@ class ViduClient:
         gateway: Gateway | None = None,
         base_url: str | None = None,
         limits: Limits | Limiter = _LIMITS,
-        polling: PollingPolicy = _POLLING,
+        polling: Polling | PollingPolicy = _POLLING,
         timeouts: Timeouts = _TIMEOUTS,
         journal: str | os.PathLike[str] | Journal | None = None,
         on_unknown: Literal["hold", "resend"] = "hold",
@@ -113,7 +113,7 @@ class ViduClient:
             raise ConfigError(fault)
         check("gateway", gateway, Gateway | None)
         check("limits", limits, Limits | Limiter)
-        check("polling", polling, PollingPolicy)
+        check("polling", polling, Polling | PollingPolicy)
         check("timeouts", timeouts, Timeouts)
         check("journal", journal, str | os.PathLike | Journal | None)
         if journal == "":
@@ -127,7 +127,8 @@ class ViduClient:
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._owns_journal = not isinstance(journal, Journal)
         self._journal = _journal_of(journal)
-        self._watcher = Watcher(self.fetch_task, polling, self._finished)
+        policy = Learner(polling) if isinstance(polling, Polling) else polling
+        self._watcher = Watcher(self.fetch_task, policy, self._finished)
         self._connections = Connections(
             lambda: Transport(
                 self._gateway, self._key, timeouts, given=session, proxy=proxy, ssl=True if ssl is None else ssl

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 from attrs import define, field
 
-from vidu_async.polling import Polling
+from vidu_async.polling import Kind, Learner, Polling, Waiting
 from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import (
     APIError,
@@ -272,14 +272,15 @@ class Watcher:
 
     def _interval(self, watch: Watch) -> float:
         age = (watch.looked or 0.0) - (watch.began or 0.0)
+        waiting = Waiting(Kind(), watch.task.state if watch.task else None, age, off_peak=watch.off_peak)
         try:
-            interval = self._policy.interval(watch.task, age)
+            interval = self._policy.interval(waiting)
             if not is_positive(interval):
                 raise ValueError(f"interval() returned {interval!r}, which is no positive number of seconds")  # noqa: TRY301
         except Exception:  # noqa: BLE001 - logged with its traceback
             # Somebody's own policy must not leave its waiters hanging.
             _log.exception("the polling policy failed; the default takes its place")
-            interval = Polling().interval(watch.task, age)
+            interval = Learner(Polling()).interval(waiting)
         if isinstance(watch.trouble, RateLimitError) and watch.trouble.retry_after:
             return max(interval, min(watch.trouble.retry_after, _RETRY_AFTER))
         return min(interval, _EMPTY_PAUSE) if watch.empty_looks else interval
