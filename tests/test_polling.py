@@ -162,7 +162,7 @@ def test_a_task_that_waits_unseen_is_found_within_a_twentieth_of_its_age() -> No
 
 
 @pytest.mark.parametrize(
-    ("seconds", "most", "delay"), [(5, 3, 3), (20, 9, 4), (60, 22, 4), (300, 75, 6), (900, 170, 10)]
+    ("seconds", "most", "delay"), [(5, 3, 3), (20, 9, 4), (60, 22, 4), (300, 80, 6), (900, 180, 10)]
 )
 def test_first_tasks_are_looked_at_sensibly(seconds: float, most: int, delay: float) -> None:
     """Of whatever length they are, although it was not known."""

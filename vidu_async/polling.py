@@ -24,7 +24,7 @@ from vidu_async.protocol.errors import ConfigError
 from vidu_async.protocol.models import TaskState
 
 _DEFAULT_BOUNDS = (1.0, 20.0)
-_PACE = 0.151
+_PACE = 0.145
 """From look to look, in roots of the bounds' geometric mean over roots of the hazard. With the defaults, a task of
 about a minute is looked at about 20 times and seen finished a second late."""
 _SHARE_OF_AGE = 0.05
