@@ -224,10 +224,7 @@ class ViduClient:
         handle = self._handle(task.id, key=row.key, off_peak=row.off_peak)
         handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
         if permit is not None:
-            if self._limiter.limits.in_flight is None:
-                permit.release()
-            else:
-                handle._at_end(permit.release)  # noqa: SLF001
+            permit.follow(handle)
         return handle
 
     def _forget_order(self, key: str) -> None:

@@ -1,19 +1,41 @@
 """The rate-limiting semaphore: who may submit now, in the order of asking.
 
-One queue guards three bounds: creation requests at once, tasks in flight until they end, submissions per second. A
-`Permit` stands for one submission; it gives back its two places one after the other, each exactly once.
-Time is `loop.time()`.
+One queue guards three bounds: creation requests at once, tasks in flight until they end, submissions per second. The
+user's `Limits` are their upper ends. Below those they follow the server: a `Level` for the requests at once and one
+for the tasks in flight remember what it let in when it last answered 429, and try a little more now and then.
+A `Permit` stands for one submission; it gives back its two places one after the other, each exactly once. A `Turn` is
+one submission's way to a permit, again after each 429. Time is `loop.time()`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import heapq
+import itertools
+import math
+import random
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 from attrs import define, field, frozen
 
+from vidu_async.level import Level
 from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError, LimiterFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vidu_async.protocol.errors import RateLimitError
+
+_LEAST_PAUSE = 0.5
+"""Seconds between attempts even if the server asks for less."""
+_PATIENCE = 120.0
+"""Seconds of Retry-After beyond which a submission fails instead of waiting."""
+_JITTER = 0.1
+"""The share by which a pause the server asked for is lengthened, at most, so that not all come back at once."""
+_QUOTA = "QuotaExceeded"
+"""The 429 that speaks of tasks in flight; all others speak of requests. https://platform.vidu.com/docs/error-code"""
 
 
 @frozen
@@ -22,6 +44,8 @@ class Limits:
 
     Vidu runs 5 tasks at once by default and queues the rest, so `in_flight` is for those who want to hold back more
     than that. https://platform.vidu.com/docs/usage-and-limits
+
+    These are upper bounds: when the server answers 429 the limiter finds out by itself how much it lets in.
     """
 
     submissions: int = 8
@@ -44,117 +68,305 @@ class Limits:
             raise ConfigError(f"Limits(rate=) must be a positive number of submissions a second, not {self.rate!r}")
 
 
+class Follower(Protocol):
+    """Whoever can tell when a task ends: its handle."""
+
+    def _at_end(self, release: Callable[[], None]) -> None: ...
+
+
 @define(eq=False)
 class Permit:
-    """Leave to submit once. `sent()` when the request is over, `release()` when the task is (or will never be)."""
+    """Leave to submit once. It is told how that went, and gives back each of its two places once."""
 
+    ticket: int
+    """Its submission's place in the order of asking."""
+    asked: float
+    """When it was given."""
+    at_once: int
+    """How many requests were on their way then, its own included."""
+    in_flight: int
+    """How many tasks were, its own included."""
     _limiter: Limiter
-    _sending: bool = True
-    _in_flight: bool = True
+    _is_sending: bool = True
+    _is_in_flight: bool = True
+
+    def accepted(self) -> None:
+        """Say that the server took it, and give back the place among the requests at once."""
+        if self._is_sending:
+            self._limiter._accepted(self)  # noqa: SLF001 - one thing in two classes
+            self.sent()
 
     def sent(self) -> None:
         """Give back the place among the requests at once."""
-        if self._sending:
-            self._sending = False
-            self._limiter._give_back(sending=1)  # noqa: SLF001 - one thing in two classes
+        if self._is_sending:
+            self._is_sending = False
+            self._limiter._sent(self)  # noqa: SLF001
 
     def release(self) -> None:
         """Give back both places."""
         self.sent()
-        if self._in_flight:
-            self._in_flight = False
-            self._limiter._give_back(in_flight=1)  # noqa: SLF001
+        if self._is_in_flight:
+            self._is_in_flight = False
+            self._limiter._landed()  # noqa: SLF001
+
+    def follow(self, handle: Follower) -> None:
+        """Keep the place in flight until the task ends.
+
+        If the user bounds the tasks in flight the end is looked for even if nobody waits for it; else it is only
+        remembered whom to ask, for when somebody waits for the place.
+        """
+        if self._limiter.limits.in_flight is not None:
+            handle._at_end(self.release)  # noqa: SLF001 - not for users
+        else:
+            self._limiter._loose.add(handle)  # noqa: SLF001
+            self.release()
 
 
 @define(eq=False)
 class Limiter:
-    """Hands out permits within `Limits`. Clients of one event loop may share it."""
+    """Hands out permits within `Limits`, and within what the server lets in. Clients of one event loop may share it."""
 
     limits: Limits = field(factory=Limits)
-    _sending: int = field(default=0, init=False)
-    _in_flight: int = field(default=0, init=False)
-    _queue: OrderedDict[asyncio.Future[Permit], None] = field(factory=OrderedDict, init=False)
+    _out: dict[Permit, None] = field(factory=dict, init=False)
+    """Those whose request is on its way."""
+    _held: int = field(default=0, init=False)
+    """Places in flight that will be given back."""
+    _loose: WeakSet[Follower] = field(factory=WeakSet, init=False)
+    """Tasks for whose places nobody has waited yet: in flight, as far as is known and anybody still cares."""
+    _at_once: Level = field(factory=Level, init=False)
+    _tasks: Level = field(factory=Level, init=False)
+    _queue: dict[int, asyncio.Future[Permit]] = field(factory=dict, init=False)
+    """Who waits, by ticket."""
+    _order: list[int] = field(factory=list, init=False)
+    """A heap of their tickets, and of some who have left."""
+    _tickets: itertools.count[int] = field(factory=itertools.count, init=False)
     _next_start: float = field(default=0.0, init=False)
     """The rate as one number: when the next submission may start."""
+    _late: float = field(default=0.0, init=False)
+    """By how much the timer was late, which must not slow the rate down."""
     _opens: float = field(default=0.0, init=False)
     """When the gate opens again that a server's 429 closed for all."""
+    _is_counting: bool = field(default=False, init=False)
+    """Whether nothing is handed out, since it is being counted what is there."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _timer_at: float = field(default=math.inf, init=False)
 
     def __repr__(self) -> str:
-        return f"<Limiter sending={self._sending} in_flight={self._in_flight} waiting={self.waiting}>"
+        found = "".join(
+            f" at most {level.most} {what}"
+            for level, what in ((self._at_once, "sending"), (self._tasks, "in flight"))
+            if level.most < math.inf
+        )
+        return f"<Limiter sending={len(self._out)} in_flight={self._in_flight} waiting={self.waiting}{found}>"
 
     @property
     def waiting(self) -> int:
         """How many submissions wait for a permit."""
-        return len(self._queue)
+        return sum(not waiter.done() for waiter in self._queue.values())
 
-    async def acquire(self, *, first: bool = False) -> Permit:
-        """Wait for a permit; `first` is for a submission that has waited before.
+    @property
+    def _in_flight(self) -> int:
+        """How many tasks were submitted, or are just being, and have not ended as far as is known."""
+        return self._held + len(self._loose)
+
+    async def acquire(self, before: Permit | None = None) -> Permit:
+        """Wait for a permit; `before` is the last one of a submission that comes again, and is given back.
 
         Raises:
             LimiterFullError: `Limits.queue` submissions are waiting already.
 
         """
         loop = self._follow_loop()
-        full = self.limits.queue is not None and not first and self.waiting >= self.limits.queue
-        if full and not (self._has_place() and not self.waiting):
-            raise LimiterFullError(f"{self.waiting} submissions are waiting already, Limits(queue={self.limits.queue})")
-        waiter: asyncio.Future[Permit] = loop.create_future()
-        self._queue[waiter] = None
-        self._queue.move_to_end(waiter, last=not first)
+        if before is None:
+            self._check_queue(loop.time())
+        ticket = next(self._tickets) if before is None else before.ticket
+        waiter = self._queue[ticket] = loop.create_future()
+        heapq.heappush(self._order, ticket)
+        if before is not None:
+            before.release()  # only now, lest somebody younger is let in first
         self._hand_out()
         try:
             return await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                waiter.result().release()  # granted in the same moment
-            self._queue.pop(waiter, None)
+            if waiter.done() and not waiter.cancelled():  # granted in the same moment
+                self._next_start -= self._interval
+                waiter.result().release()
+            self._queue.pop(ticket, None)
             self._hand_out()
             raise
+
+    def _check_queue(self, now: float) -> None:
+        most = self.limits.queue
+        if most is None or len(self._queue) < most or (waiting := self.waiting) < most:
+            return
+        if waiting or self._opens_at(now) > now:
+            raise LimiterFullError(f"{waiting} submissions are waiting already, Limits(queue={most})")
 
     def close_for(self, seconds: float) -> None:
         """Hand out nothing for a while: the server asked everybody to come back later."""
         self._opens = max(self._opens, self._follow_loop().time() + seconds)
 
+    def refused(self, permit: Permit, *, is_quota: bool) -> int:
+        """Take note of a 429; return how many tasks are in flight whose end makes room, as far as is known."""
+        now = self._follow_loop().time()
+        if not is_quota:
+            self._at_once.refused(max(permit.at_once, len(self._out)) - 1, permit.asked, now)
+            return 0
+        self._take_in()
+        there = self._in_flight - len(self._out)
+        self._tasks.refused(max(permit.in_flight - 1, there), permit.asked, now)
+        return there
+
+    def _take_in(self) -> None:
+        """Somebody waits for a task to end: have all of them looked at from now on, and leave out those that have."""
+        self._is_counting = True
+        while self._loose:
+            handle = self._loose.pop()
+            self._held += 1
+            try:
+                handle._at_end(self._landed)  # noqa: SLF001 - not for users
+            except ConfigError:  # its client is in use by another event loop
+                self._landed()
+        self._is_counting = False
+
+    def _accepted(self, permit: Permit) -> None:
+        self._at_once.accepted(permit.at_once, permit.asked)
+        self._tasks.accepted(permit.in_flight, permit.asked)
+
+    def _sent(self, permit: Permit) -> None:
+        self._out.pop(permit, None)
+        self._hand_out()
+
+    def _landed(self) -> None:
+        self._held -= 1
+        self._hand_out()
+
+    @property
+    def _interval(self) -> float:
+        """Seconds from one start to the next."""
+        return 0.0 if self.limits.rate is None else 1 / self.limits.rate
+
     def _follow_loop(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            if self._loop is not None and self._loop.is_running():
-                raise ConfigError("a Limiter serves one event loop at a time; make one for each loop")
-            # Whoever waited in the old loop is gone with it, and so is its clock.
-            self._loop, self._timer, self._next_start, self._opens = loop, None, 0.0, 0.0
-            self._queue.clear()
+        if loop is self._loop:
+            return loop
+        if self._loop is not None and self._loop.is_running():
+            raise ConfigError("a Limiter serves one event loop at a time; make one for each loop")
+        if self._loop is not None:
+            self._leave(self._loop)
+        self._loop, self._next_start, self._opens = loop, 0.0, 0.0
+        for level in (self._at_once, self._tasks):
+            level.restart(loop.time())
         return loop
 
-    def _has_place(self) -> bool:
-        in_flight = self.limits.in_flight
-        return self._sending < self.limits.submissions and (in_flight is None or self._in_flight < in_flight)
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let go of those who waited in an earlier loop, and if it will not go on of what they were sending."""
+        self._wake_at(math.inf)
+        waiters, self._queue, self._order = self._queue, {}, []
+        if loop.is_closed():
+            for permit in list(self._out):
+                permit.release()
+        else:
+            for waiter in waiters.values():
+                waiter.cancel()
+
+    def _opens_at(self, now: float) -> float:
+        """Return when the next submission may start, if nothing is given back until then."""
+        sending, in_flight = len(self._out), self._in_flight
+        is_full = sending >= self.limits.submissions or in_flight >= (self.limits.in_flight or math.inf)
+        if is_full or (sending and (self._at_once.is_doubtful or self._tasks.is_doubtful)):
+            return math.inf
+        return max(
+            now, self._opens, self._next_start, self._at_once.opens(sending, now), self._tasks.opens(in_flight, now)
+        )
 
     def _hand_out(self) -> None:
         """Give permits to the head of the queue while there is place; called whenever anything changed."""
-        while self._queue and self._has_place() and self._loop is not None and not self._loop.is_closed():
+        while self._queue and self._loop is not None and not (self._loop.is_closed() or self._is_counting):
             now = self._loop.time()
-            start = self._opens if self.limits.rate is None else max(self._opens, self._next_start)
-            if start > now:
-                self._wake_at(start)
+            if self._loose and self._in_flight >= self._tasks.most:
+                self._take_in()
+            if (opens := self._opens_at(now)) > now:
+                self._wake_at(opens)
                 return
-            waiter, _ = self._queue.popitem(last=False)
-            if not waiter.done():  # its submitter may have given up in this very moment
-                self._next_start = max(self._next_start, now) + 1 / (self.limits.rate or float("inf"))
-                self._sending += 1
-                self._in_flight += 1
-                waiter.set_result(Permit(self))
+            ticket = heapq.heappop(self._order)
+            waiter = self._queue.pop(ticket, None)
+            if waiter is not None and not waiter.done():  # its submitter may have given up in this very moment
+                waiter.set_result(self._permit(ticket, now))
+
+    def _permit(self, ticket: int, now: float) -> Permit:
+        """Take the places, and the start."""
+        self._next_start = max(self._next_start, now - self._late) + self._interval
+        self._held += 1
+        permit = Permit(ticket, now, len(self._out) + 1, self._in_flight, self)
+        self._out[permit] = None
+        self._at_once.asked(permit.at_once, now)
+        self._tasks.asked(permit.in_flight, now)
+        return permit
 
     def _wake_at(self, when: float) -> None:
-        if self._timer is None and self._loop is not None:
-            self._timer = self._loop.call_at(when, self._woken)
+        if when == self._timer_at or self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = None if when == math.inf else self._loop.call_at(when, self._woken)
 
     def _woken(self) -> None:
-        self._timer = None
+        late = 0.0 if self._loop is None else self._loop.time() - self._timer_at
+        self._timer, self._timer_at, self._late = None, math.inf, min(late, self._interval)
         self._hand_out()
+        self._late = 0.0
 
-    def _give_back(self, *, sending: int = 0, in_flight: int = 0) -> None:
-        self._sending -= sending
-        self._in_flight -= in_flight
-        self._hand_out()
+
+@define(eq=False)
+class Turn:
+    """One submission's way to a permit, and to another after each 429."""
+
+    _limiter: Limiter
+    _patience: float
+    """Seconds of being refused after which it ends (`Timeouts.submit`)."""
+    _permit: Permit | None = field(default=None, init=False)
+    _refusal: RateLimitError | None = field(default=None, init=False)
+    """The last 429."""
+    _until: float | None = field(default=None, init=False)
+    """When it has been refused for long enough."""
+
+    async def come(self) -> Permit:
+        """Wait for a permit, at the head of the queue if there was one before.
+
+        Raises:
+            LimiterFullError: too many submissions are waiting already.
+            RateLimitError: the last one, since there was no permit for so long.
+
+        """
+        try:
+            async with asyncio.timeout_at(self._until):
+                self._permit = await self._limiter.acquire(self._permit)
+        except TimeoutError:
+            refusal = self._refusal
+        else:
+            return self._permit
+        assert refusal is not None  # noqa: S101 - there is no end before the first
+        raise refusal
+
+    def refused(self, error: RateLimitError, pause: float) -> bool:
+        """Take note of a 429; return whether to come again, at once: the permit is given back then.
+
+        The gate closes for all: as long as the server asks, else for `pause` seconds, but not if a task of ours that
+        ends will make room.
+        """
+        permit, now = self._permit, asyncio.get_running_loop().time()
+        assert permit is not None  # noqa: S101 - it was sent with one
+        self._refusal, self._until = error, self._until or now + self._patience
+        in_flight = self._limiter.refused(permit, is_quota=error.reason == _QUOTA)
+        if error.retry_after:
+            asked = max(error.retry_after, _LEAST_PAUSE)
+            pause = math.inf if asked > _PATIENCE else asked * (1 + random.uniform(0, _JITTER))  # noqa: S311 - no secret
+        elif in_flight:
+            pause = 0.0
+        comes_again = now + pause <= self._until
+        if comes_again:
+            self._limiter.close_for(pause)
+        return comes_again

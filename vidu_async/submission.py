@@ -12,7 +12,6 @@ out, and has each step written in the journal.
 from __future__ import annotations
 
 import asyncio
-import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,6 +20,7 @@ from attrs import define, field
 from vidu_async import bodies
 from vidu_async.flight import Flight, Phase
 from vidu_async.journal import SUBJECTS, Row, RowState
+from vidu_async.limiter import Turn
 from vidu_async.protocol.errors import (
     APIError,
     ConnectError,
@@ -53,12 +53,6 @@ _BLIND = (
 )
 _ATTEMPTS = 4
 """Tries at having a request seen whole."""
-_LEAST_PAUSE = 0.5
-"""Seconds between attempts even if the server asks for less."""
-_PATIENCE = 120.0
-"""Seconds of Retry-After beyond which a submission fails instead of waiting."""
-_JITTER = 0.1
-"""The share by which a pause the server asked for is lengthened, at most, so that not all come back at once."""
 
 
 def noted(error: E, paid: Paid, key: str, phase: Phase = Phase.QUEUED) -> E:
@@ -134,7 +128,6 @@ class Submission(Generic[T]):
     flight: Flight = field(factory=Flight)
     """How far the latest attempt has come."""
     _unseen: int = field(default=0, init=False)
-    _throttled_since: float | None = field(default=None, init=False)
     _is_done: bool = field(default=False, init=False)
 
     async def run(self) -> tuple[T, Permit]:
@@ -145,30 +138,35 @@ class Submission(Generic[T]):
             ViduError: nothing was.
 
         """
-        pauses, has_waited = waits(), False
+        turn, pauses = Turn(self.limiter, self.transport.timeouts.submit), waits()
         while True:
-            self.flight = Flight()
-            permit = self.permit = await self.limiter.acquire(first=has_waited)
-            has_waited = True
+            permit = self.permit = await self._come(turn)
+            self.flight, pause = Flight(), None
             try:
                 self.breaker.check(self.row.key)
                 created = await self._attempt()
-                permit.sent()
+                permit.accepted()
                 self._is_done = True
                 return created, permit  # noqa: TRY300 - what follows the try is the next attempt
             except ViduError as error:
-                pause = self._pause_before_next(error, next(pauses))
+                pause = self._pause_before_next(error, turn, next(pauses))
                 self._note_end(error, is_last=pause is None)
                 if pause is None:
                     raise
                 self.is_bound = False
-                if self._throttled_since is not None:
-                    self.limiter.close_for(pause)  # for everybody, since the server speaks of the account
             finally:
-                if not self._is_done:
+                if not self._is_done and pause != 0:  # else it is given back when the next one is asked for
                     permit.release()
-            if self._throttled_since is None:
+            if pause:
                 await asyncio.sleep(pause)
+
+    async def _come(self, turn: Turn) -> Permit:
+        """Wait for a permit; for how long, if the server refuses, is the turn's to say."""
+        try:
+            return await turn.come()
+        except RateLimitError as error:
+            self._note_end(error, is_last=True)
+            raise
 
     async def _attempt(self) -> T:
         """Send once and judge the answer."""
@@ -205,26 +203,14 @@ class Submission(Generic[T]):
     async def _commit(self) -> None:
         await self.journal.commit(self.row)
 
-    def _pause_before_next(self, error: ViduError, pause: float) -> float | None:
-        """Return the seconds until the next attempt; None if there is none."""
-        if self.is_abandoned():
-            return None
-        if is_throttle(error):
-            return self._pause_as_asked(error, pause)
+    def _pause_before_next(self, error: ViduError, turn: Turn, pause: float) -> float | None:
+        """Return the seconds until it may ask for its next permit; None if there is no next attempt."""
+        if isinstance(error, RateLimitError) and is_throttle(error):
+            comes_again = turn.refused(error, pause)  # told in any case, for the others
+            return 0.0 if comes_again and not self.is_abandoned() else None
         is_unseen = isinstance(error, _UNSEEN) and error.paid == "no" and not isinstance(error, TLSError)
         self._unseen += is_unseen
-        self._throttled_since = None
-        return pause if is_unseen and self._unseen < _ATTEMPTS else None
-
-    def _pause_as_asked(self, error: ViduError, pause: float) -> float | None:
-        now = asyncio.get_running_loop().time()
-        self._throttled_since = now if self._throttled_since is None else self._throttled_since
-        if isinstance(error, RateLimitError) and error.retry_after:
-            pause = max(error.retry_after, _LEAST_PAUSE)
-            if pause > _PATIENCE:
-                return None
-            pause *= 1 + random.uniform(0, _JITTER)  # noqa: S311 - no secret
-        return None if now + pause > self._throttled_since + self.transport.timeouts.submit else pause
+        return pause if is_unseen and self._unseen < _ATTEMPTS and not self.is_abandoned() else None
 
     def _note_end(self, error: ViduError, *, is_last: bool) -> None:
         """Write in the journal how an attempt ended that created nothing."""
