@@ -1,10 +1,9 @@
 """The rate-limiting semaphore: who may submit now, in the order of asking.
 
 One queue guards three bounds: creation requests at once, tasks in flight until they end, submissions per second. The
-user's `Limits` are their upper ends. Below those they follow the server: a `Level` for the requests at once and one
-for the tasks in flight remember what it let in when it last answered 429, and try a little more now and then.
-A `Permit` stands for one submission; it gives back its two places one after the other, each exactly once. A `Turn` is
-one submission's way to a permit, again after each 429. Time is `loop.time()`.
+user's `Limits` are upper ends. Below them the server is followed: a `Level` for the requests at once and one for the
+tasks in flight remember what it took when it last answered 429. A `Permit` stands for one submission; it gives back its
+two places one after the other, each exactly once. Time is `loop.time()`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import asyncio
 import heapq
 import itertools
 import math
-import random
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
@@ -26,16 +24,8 @@ from vidu_async.protocol.errors import ConfigError, LimiterFullError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vidu_async.protocol.errors import RateLimitError
-
-_LEAST_PAUSE = 0.5
-"""Seconds between attempts even if the server asks for less."""
-_PATIENCE = 120.0
-"""Seconds of Retry-After beyond which a submission fails instead of waiting."""
-_JITTER = 0.1
-"""The share by which a pause the server asked for is lengthened, at most, so that not all come back at once."""
-_QUOTA = "QuotaExceeded"
-"""The 429 that speaks of tasks in flight; all others speak of requests. https://platform.vidu.com/docs/error-code"""
+_SPARE = 64
+"""Tickets of those who have left that may lie about, beside as many as there are waiting."""
 
 
 @frozen
@@ -181,7 +171,8 @@ class Limiter:
         if before is None:
             self._check_queue(loop.time())
         ticket = next(self._tickets) if before is None else before.ticket
-        waiter = self._queue[ticket] = loop.create_future()
+        waiter: asyncio.Future[Permit] = loop.create_future()
+        self._queue[ticket] = waiter
         heapq.heappush(self._order, ticket)
         if before is not None:
             before.release()  # only now, lest somebody younger is let in first
@@ -192,9 +183,14 @@ class Limiter:
             if waiter.done() and not waiter.cancelled():  # granted in the same moment
                 self._next_start -= self._interval
                 waiter.result().release()
-            self._queue.pop(ticket, None)
+            self._leave(ticket)
             self._hand_out()
             raise
+
+    def _leave(self, ticket: int) -> None:
+        self._queue.pop(ticket, None)
+        if len(self._order) > 2 * len(self._queue) + _SPARE:
+            self._order = sorted(self._queue)
 
     def _check_queue(self, now: float) -> None:
         most = self.limits.queue
@@ -221,14 +217,16 @@ class Limiter:
     def _take_in(self) -> None:
         """Somebody waits for a task to end: have all of them looked at from now on, and leave out those that have."""
         self._is_counting = True
-        while self._loose:
-            handle = self._loose.pop()
-            self._held += 1
-            try:
-                handle._at_end(self._landed)  # noqa: SLF001 - not for users
-            except ConfigError:  # its client is in use by another event loop
-                self._landed()
-        self._is_counting = False
+        try:
+            while self._loose:
+                handle = self._loose.pop()
+                self._held += 1
+                try:
+                    handle._at_end(self._landed)  # noqa: SLF001 - not for users
+                except ConfigError:  # its client has gone to another event loop, and cannot tell
+                    self._held -= 1
+        finally:
+            self._is_counting = False
 
     def _accepted(self, permit: Permit) -> None:
         self._at_once.accepted(permit.at_once, permit.asked)
@@ -254,13 +252,13 @@ class Limiter:
         if self._loop is not None and self._loop.is_running():
             raise ConfigError("a Limiter serves one event loop at a time; make one for each loop")
         if self._loop is not None:
-            self._leave(self._loop)
+            self._move_from(self._loop)
         self._loop, self._next_start, self._opens = loop, 0.0, 0.0
         for level in (self._at_once, self._tasks):
             level.restart(loop.time())
         return loop
 
-    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _move_from(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of those who waited in an earlier loop, and if it will not go on of what they were sending."""
         self._wake_at(math.inf)
         waiters, self._queue, self._order = self._queue, {}, []
@@ -311,62 +309,10 @@ class Limiter:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = when
-        self._timer = None if when == math.inf else self._loop.call_at(when, self._woken)
+        self._timer = None if when == math.inf else self._loop.call_at(when, self._woken, self._loop)
 
-    def _woken(self) -> None:
-        late = 0.0 if self._loop is None else self._loop.time() - self._timer_at
+    def _woken(self, loop: asyncio.AbstractEventLoop) -> None:
+        late = loop.time() - self._timer_at
         self._timer, self._timer_at, self._late = None, math.inf, min(late, self._interval)
         self._hand_out()
         self._late = 0.0
-
-
-@define(eq=False)
-class Turn:
-    """One submission's way to a permit, and to another after each 429."""
-
-    _limiter: Limiter
-    _patience: float
-    """Seconds of being refused after which it ends (`Timeouts.submit`)."""
-    _permit: Permit | None = field(default=None, init=False)
-    _refusal: RateLimitError | None = field(default=None, init=False)
-    """The last 429."""
-    _until: float | None = field(default=None, init=False)
-    """When it has been refused for long enough."""
-
-    async def come(self) -> Permit:
-        """Wait for a permit, at the head of the queue if there was one before.
-
-        Raises:
-            LimiterFullError: too many submissions are waiting already.
-            RateLimitError: the last one, since there was no permit for so long.
-
-        """
-        try:
-            async with asyncio.timeout_at(self._until):
-                self._permit = await self._limiter.acquire(self._permit)
-        except TimeoutError:
-            refusal = self._refusal
-        else:
-            return self._permit
-        assert refusal is not None  # noqa: S101 - there is no end before the first
-        raise refusal
-
-    def refused(self, error: RateLimitError, pause: float) -> bool:
-        """Take note of a 429; return whether to come again, at once: the permit is given back then.
-
-        The gate closes for all: as long as the server asks, else for `pause` seconds, but not if a task of ours that
-        ends will make room.
-        """
-        permit, now = self._permit, asyncio.get_running_loop().time()
-        assert permit is not None  # noqa: S101 - it was sent with one
-        self._refusal, self._until = error, self._until or now + self._patience
-        in_flight = self._limiter.refused(permit, is_quota=error.reason == _QUOTA)
-        if error.retry_after:
-            asked = max(error.retry_after, _LEAST_PAUSE)
-            pause = math.inf if asked > _PATIENCE else asked * (1 + random.uniform(0, _JITTER))  # noqa: S311 - no secret
-        elif in_flight:
-            pause = 0.0
-        comes_again = now + pause <= self._until
-        if comes_again:
-            self._limiter.close_for(pause)
-        return comes_again

@@ -20,7 +20,6 @@ from attrs import define, field
 from vidu_async import bodies
 from vidu_async.flight import Flight, Phase
 from vidu_async.journal import SUBJECTS, Row, RowState
-from vidu_async.limiter import Turn
 from vidu_async.protocol.errors import (
     APIError,
     ConnectError,
@@ -34,6 +33,7 @@ from vidu_async.protocol.errors import (
 )
 from vidu_async.protocol.stamps import stamped
 from vidu_async.retry import waits
+from vidu_async.turn import Turn
 from vidu_async.verdict import LostAnswerError, is_throttle, judge, stops_all
 
 if TYPE_CHECKING:
