@@ -15,6 +15,7 @@ import asyncio
 import random
 import selectors
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, evolve, field, frozen
@@ -60,7 +61,7 @@ class Shape:
         return self.caps[-1][1]
 
 
-MINUTE = {"least": 24.0, "trip": 1.0}
+of_a_minute = partial(Shape, least=24.0, trip=1.0)
 STEADY = Shape("cap 20", ((30, 20),))
 MOVING = Shape("cap 20, 8, 20", ((20, 20), (20, 8), (20, 20)))
 SHAPES = (
@@ -71,10 +72,10 @@ SHAPES = (
     Shape("cap 3", ((60, 3),)),
     Shape("cap 100", ((10, 100),), waiting=300),
     Shape("cap 20, two clients", ((30, 20),), clients=2),
-    Shape("cap 3, tasks of a minute", ((4 * 3600, 3),), **MINUTE),
-    Shape("cap 20, tasks of a minute", ((2 * 3600, 20),), **MINUTE),
-    Shape("cap 20, 8, 20, tasks of a minute", ((3600, 20), (3600, 8), (3600, 20)), **MINUTE),
-    Shape("cap 20, none for ten minutes, 20", ((3600, 20), (600, 0), (3600, 20)), **MINUTE),
+    of_a_minute("cap 3, tasks of a minute", ((4 * 3600, 3),)),
+    of_a_minute("cap 20, tasks of a minute", ((2 * 3600, 20),)),
+    of_a_minute("cap 20, 8, 20, tasks of a minute", ((3600, 20), (3600, 8), (3600, 20))),
+    of_a_minute("cap 20, none for ten minutes, 20", ((3600, 20), (600, 0), (3600, 20))),
 )
 
 

@@ -209,9 +209,11 @@ class Limiter:
         if not is_quota:
             self._at_once.refused(max(permit.at_once, len(self._out)) - 1, permit.asked, now)
             return 0
+        known = self._in_flight
         self._take_in()
-        there = self._in_flight - len(self._out)
-        self._tasks.refused(max(permit.in_flight - 1, there), permit.asked, now)
+        ended, there = known - self._in_flight, self._in_flight - len(self._out)
+        # Those who ended while the answer was on its way were there when it was given.
+        self._tasks.refused(max(permit.in_flight - 1 - ended, there), permit.asked, now)
         return there
 
     def _take_in(self) -> None:

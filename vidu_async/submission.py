@@ -128,7 +128,6 @@ class Submission(Generic[T]):
     flight: Flight = field(factory=Flight)
     """How far the latest attempt has come."""
     _unseen: int = field(default=0, init=False)
-    _is_done: bool = field(default=False, init=False)
 
     async def run(self) -> tuple[T, Permit]:
         """Send, once; return what was created, with the permit whose in-flight place it now takes.
@@ -141,12 +140,12 @@ class Submission(Generic[T]):
         turn, pauses = Turn(self.limiter, self.transport.timeouts.submit), waits()
         while True:
             permit = self.permit = await self._come(turn)
-            self.flight, pause = Flight(), None
+            self.flight, keeps = Flight(), False
             try:
                 self.breaker.check(self.row.key)
                 created = await self._attempt()
                 permit.accepted()
-                self._is_done = True
+                keeps = True
                 return created, permit  # noqa: TRY300 - what follows the try is the next attempt
             except ViduError as error:
                 pause = self._pause_before_next(error, turn, next(pauses))
@@ -154,8 +153,9 @@ class Submission(Generic[T]):
                 if pause is None:
                     raise
                 self.is_bound = False
+                keeps = pause == 0  # it is given back when the next one is asked for, at once
             finally:
-                if not self._is_done and pause != 0:  # else it is given back when the next one is asked for
+                if not keeps:
                     permit.release()
             if pause:
                 await asyncio.sleep(pause)
