@@ -280,8 +280,8 @@ async def test_whoever_left_the_queue_makes_room_at_once() -> None:
     held = await limiter.acquire()
     gone = asyncio.create_task(limiter.acquire())
     await settle()
+    waiting = asyncio.create_task(limiter.acquire())  # its first step is taken before the cancelled one's last
     gone.cancel()
-    waiting = asyncio.create_task(limiter.acquire())
     refused = asyncio.create_task(limiter.acquire())
     await settle()
     assert gone.cancelled()
@@ -804,24 +804,48 @@ def test_who_waits_in_a_loop_that_stands_still_is_told_when_another_takes_over()
 
 
 def test_what_was_learned_outlives_the_loop() -> None:
-    """A next `asyncio.run` does not start with a burst that is refused."""
+    """A next `asyncio.run` does not start with a burst that is refused, and tries one more by its own clock."""
     limiter = Limiter()
     handles: list[Far] = []
 
     async def first() -> None:
+        await asyncio.sleep(1000)
         handles.extend(await flying(limiter, 3))
-        await refused(limiter, quota())
+        turn = await refused(limiter, quota())
+        handles.pop().end()
+        permit = await turn.come()
+        permit.accepted()
+        handles.append(last := Far())
+        permit.follow(last)
 
     async def second() -> None:
-        handles[0].end()
-        comers = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
-        await settle()
-        assert [comer.done() for comer in comers] == [True, False, False]
-        for comer in comers:
-            comer.cancel()
+        comers = [asyncio.create_task(limiter.acquire()) for _ in range(2)]
+        await asyncio.sleep(4.9)
+        assert [comer.done() for comer in comers] == [False, False]
+        await asyncio.sleep(0.2)
+        assert [comer.done() for comer in comers] == [True, False]
+        comers[1].cancel()
 
-    asyncio.run(first())
-    asyncio.run(second())
+    run_virtual(first())
+    run_virtual(second())
+
+
+def test_a_timer_of_an_earlier_loop_is_not_relied_on() -> None:
+    """Both clocks begin at zero, and what was to happen at second 7 of the first does not happen in the second."""
+    limiter = Limiter()
+
+    async def leave() -> None:
+        limiter.close_for(7)
+        asyncio.create_task(limiter.acquire())  # noqa: RUF006 - left behind on purpose
+        await settle()
+
+    async def wait() -> float:
+        limiter.close_for(7)
+        await limiter.acquire()
+        return asyncio.get_running_loop().time()
+
+    run_virtual(leave())
+    assert run_virtual(wait()) == pytest.approx(7)
 
 
 async def test_a_limiter_refuses_a_second_running_loop() -> None:

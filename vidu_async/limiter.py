@@ -136,8 +136,6 @@ class Limiter:
     """By how much the timer was late, which must not slow the rate down."""
     _opens: float = field(default=0.0, init=False)
     """When the gate opens again that a server's 429 closed for all."""
-    _is_counting: bool = field(default=False, init=False)
-    """Whether nothing is handed out, since it is being counted what is there."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _timer_at: float = field(default=math.inf, init=False)
@@ -218,17 +216,13 @@ class Limiter:
 
     def _take_in(self) -> None:
         """Somebody waits for a task to end: have all of them looked at from now on, and leave out those that have."""
-        self._is_counting = True
-        try:
-            while self._loose:
-                handle = self._loose.pop()
-                self._held += 1
-                try:
-                    handle._at_end(self._landed)  # noqa: SLF001 - not for users
-                except ConfigError:  # its client has gone to another event loop, and cannot tell
-                    self._held -= 1
-        finally:
-            self._is_counting = False
+        while self._loose:
+            handle = self._loose.pop()
+            self._held += 1
+            try:
+                handle._at_end(self._landed)  # noqa: SLF001 - not for users
+            except ConfigError:  # its client has gone to another event loop, and cannot tell
+                self._held -= 1
 
     def _accepted(self, permit: Permit) -> None:
         self._at_once.accepted(permit.at_once, permit.asked)
@@ -283,7 +277,7 @@ class Limiter:
 
     def _hand_out(self) -> None:
         """Give permits to the head of the queue while there is place; called whenever anything changed."""
-        while self._queue and self._loop is not None and not (self._loop.is_closed() or self._is_counting):
+        while self._queue and self._loop is not None and not self._loop.is_closed():
             now = self._loop.time()
             if self._loose and self._in_flight >= self._tasks.most:
                 self._take_in()
