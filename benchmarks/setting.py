@@ -1,0 +1,44 @@
+"""How much is measured: in about five minutes, in one, or next to nothing (the tests)."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from attrs import frozen
+
+_BEGAN = time.monotonic()
+
+
+@frozen
+class Setting:
+    """Sizes of the scenarios; seconds."""
+
+    rounds: int = 3
+    """In each, all contenders take turns; what is shown is the median of the rounds."""
+    share: float = 1.0
+    """Of the lifecycles of each measurement."""
+    levels: tuple[int, ...] = (1, 10, 100, 1000)
+    """Lifecycles at a time."""
+    waiting: int = 10_000
+    """Tasks waited for with one client."""
+    naive: int = 2_000
+    """Tasks waited for by one asyncio task each; more than 5,000 it cannot look at every two seconds."""
+    period: float = 2.0
+    """Between two looks at a task."""
+    window: float = 5.0
+    """During which the waiting is measured."""
+    deadline: float = 60.0
+    """After which nobody waits any longer for a client to give up."""
+    kills: int = 20
+    creations: int = 1000
+    """With and without a file for the journal."""
+    contenders: tuple[str, ...] | None = None
+    """None: all of them."""
+
+    def say(self, text: str) -> None:
+        """Tell how far it has come."""
+        print(f"{time.monotonic() - _BEGAN:4.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+QUICK = Setting(rounds=1, share=0.3, waiting=4_000, naive=1_000, window=3.0, deadline=10.0, kills=10, creations=300)
