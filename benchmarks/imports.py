@@ -13,8 +13,8 @@ from benchmarks.server import Server
 from benchmarks.setting import Setting
 
 _OWN = {"vidu_async": "vidu_async", "aiohttp": "aiohttp"}
-_RUNS = 5
-"""In turns, in each round."""
+_RUNS = 2
+"""In each round."""
 
 
 def measure(_: Server, setting: Setting) -> Part:

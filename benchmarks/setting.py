@@ -14,7 +14,7 @@ _BEGAN = time.monotonic()
 class Setting:
     """Sizes of the scenarios; seconds."""
 
-    rounds: int = 3
+    rounds: int = 5
     """In each, all contenders take turns; what is shown is the median of the rounds."""
     share: float = 1.0
     """Of the lifecycles of each measurement."""
@@ -41,4 +41,4 @@ class Setting:
         print(f"{time.monotonic() - _BEGAN:4.0f} s  {text}", file=sys.stderr, flush=True)
 
 
-QUICK = Setting(rounds=1, share=0.3, waiting=4_000, naive=1_000, window=3.0, deadline=10.0, kills=10, creations=300)
+QUICK = Setting(rounds=1, share=0.5, waiting=2_000, naive=500, window=2.0, deadline=8.0, kills=3, creations=300)
