@@ -1,6 +1,6 @@
 """What it costs to send large pictures: 50 of 10 MB, 8 on their way at a time, to a consumer that never waits.
 
-Run it with `python benchmarks/bodies.py`. CPU is a ratio to `binascii.b2a_base64` plus `hashlib.sha256` of the same
+Run it with `python -m benchmarks.bodies`. CPU is a ratio to `binascii.b2a_base64` plus `hashlib.sha256` of the same
 bytes in memory, both in the same run and in turns. Ours hashes each file once and streams it once, from the page cache.
 """
 

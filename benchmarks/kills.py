@@ -1,7 +1,7 @@
 """Kill a client with a journal at a thousand moments, and count what is paid twice or lost.
 
-    python benchmarks/kills.py --kills 1000 --seed 1
-    python benchmarks/kills.py --kills 300 --only-kills
+    python -m benchmarks.kills --kills 1000 --seed 1
+    python -m benchmarks.kills --kills 300 --only-kills
 
 Each night is a journal and a gateway of its own, and ten kills. `--only-kills` has a gateway that never misbehaves, and
 large pictures only: then what is unknown was made so by the kills alone. The gateway shares the machine, so it is slow

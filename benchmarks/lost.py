@@ -83,10 +83,11 @@ def _shown(name: str) -> str:
 
 
 def _chart(ends: Ends, names: list[str]) -> Chart:
-    bars = [
-        Bar(_shown(name), jobs := ends[name]["jobs"], str(jobs), is_ours=name == DEFAULT)
-        if name in ends
-        else Bar(_shown(name), None, "not installed")
-        for name in names
-    ]
+    bars = [_bar(name, ends.get(name)) for name in names]
     return Chart("Paid jobs that ONE creation leaves behind when its answer is lost", tuple(bars))
+
+
+def _bar(name: str, end: dict[str, Any] | None) -> Bar:
+    if end is None:
+        return Bar(_shown(name), None, "not installed")
+    return Bar(_shown(name), end["jobs"], f"{end['jobs']}: {end['told']}", is_ours=name == DEFAULT)

@@ -116,7 +116,7 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-_WIDTH, _NAMES, _BARS, _LINE, _HEAD = 760, 250, 380, 24, 44
+_WIDTH, _NAMES, _BARS, _LINE, _HEAD = 760, 240, 300, 24, 44
 _STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #24292f } .head { font-weight: 600 } .none { fill: #8c959f }
 .bar { fill: #afb8c1 } .ours { fill: #1a7f37 } .paper { fill: #ffffff }

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 
 from attrs import asdict, define, field, frozen
@@ -151,7 +152,8 @@ class Server:
     def start(cls) -> Server:
         """Start it, and wait until it listens."""
         command = [sys.executable, "-m", "benchmarks.server"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        root = Path(__file__).parent.parent
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
         assert process.stdout is not None
         return cls(process, int(process.stdout.readline()))
 

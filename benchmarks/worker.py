@@ -12,10 +12,13 @@ import subprocess
 import sys
 import threading
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Self
 
 from attrs import define, field
 
+ROOT = Path(__file__).parent.parent
+"""The checkout, from which `benchmarks` is imported."""
 _DEADLINE = 150.0
 """Seconds after which a job is given up."""
 
@@ -34,6 +37,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=ROOT,
             env=clean | {"NO_PROXY": "*", "DO_NOT_TRACK": "1"},
         )
 
