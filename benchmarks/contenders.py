@@ -96,8 +96,8 @@ async def ours(url: str, *, lists: bool | None = False, interval: float = 1e-6) 
 
 @asynccontextmanager
 async def listed(url: str) -> AsyncIterator[Contender]:
-    """The same where the gateway lists tasks: looks are shared, 50 ms apart so that there is something to share."""
-    async with ours(url, lists=True, interval=0.05) as contender:
+    """The same where the gateway lists tasks: looks are shared, 20 ms apart so that there is something to share."""
+    async with ours(url, lists=True, interval=0.02) as contender:
         yield contender
 
 

@@ -13,8 +13,6 @@ from benchmarks.server import Server
 from benchmarks.setting import Setting
 
 _OWN = {"vidu_async": "vidu_async", "aiohttp": "aiohttp"}
-_RUNS = 2
-"""In each round."""
 
 
 def measure(_: Server, setting: Setting) -> Part:
@@ -23,9 +21,9 @@ def measure(_: Server, setting: Setting) -> Part:
     if setting.contenders is not None:
         modules = _OWN
     programs = {"": "pass"} | {name: f"import {module}" for name, module in modules.items()}
-    setting.say(f"imports: {len(programs)} programs, {_RUNS * setting.rounds} times each")
+    setting.say(f"imports: {len(programs)} programs, {setting.rounds} times each")
     found: dict[str, list[float]] = {name: [] for name in programs}
-    for number in range(1 + _RUNS * setting.rounds):
+    for number in range(1 + setting.rounds):
         for name, program in programs.items():
             seconds = _cpu(program)
             found[name] += [seconds] if number else []  # the first compiles

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from attrs import frozen
 
-_BOUND = re.compile(r"(<=|>=)\s*(\d[\d,]*\.?\d*)(?:\s*/\s*(\d+))?")
+_BOUND = re.compile(r"(<=|>=|at most|at least)\s*(\d[\d,]*\.?\d*)(?:\s*/\s*(\d+))?")
 _NUMBER = re.compile(r"\d[\d,]*\.?\d*")
 _SENTENCE = re.compile(r"[^;]+")
 
@@ -86,7 +86,7 @@ def _float(text: str) -> float:
 
 
 def _holds(figure: float, sign: str, bound: float) -> bool:
-    return figure <= bound if sign == "<=" else figure >= bound
+    return figure <= bound if sign in {"<=", "at most"} else figure >= bound
 
 
 def markdown(parts: Sequence[Part], title: str, about: Iterable[str]) -> str:

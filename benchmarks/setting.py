@@ -30,7 +30,7 @@ class Setting:
     """During which the waiting is measured."""
     deadline: float = 60.0
     """After which nobody waits any longer for a client to give up."""
-    kills: int = 20
+    kills: int = 10
     creations: int = 1000
     """With and without a file for the journal."""
     contenders: tuple[str, ...] | None = None

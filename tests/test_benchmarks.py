@@ -73,6 +73,8 @@ def test_a_goal_is_met_when_the_figure_is_on_its_side(figure: int, bound: int, s
         ("0.99; 0.02", ">= 0.99; <= 0.03", True),
         ("0.99; 0.04", ">= 0.99; <= 0.03", False),
         ("2,014", "<= 2,000", False),
+        ("1.04x of the optimum", "at most 1.10x of the optimum", True),
+        ("13", "at least 14", False),
         ("0.5x", "", None),
         ("not measured", "<= 1", None),
         ("0.99", ">= 0.99; <= 0.03", None),
