@@ -162,8 +162,9 @@ def test_a_rest_does_not_save_up_a_burst() -> None:
 class LateLoop(VirtualClockLoop):
     """Wakes a millisecond late each time, like a busy machine."""
 
-    def _jump(self, seconds: float) -> None:
-        super()._jump(seconds + 0.001)
+    def skip(self, seconds: float) -> None:
+        """Let time pass, and a little more."""
+        super().skip(seconds + 0.001)
 
 
 def test_a_late_timer_does_not_slow_the_rate_down() -> None:
