@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from vidu_async import APIError, ProtocolError, Task, TaskState, ViduError
 from vidu_async.protocol.answers import Answer
+from vidu_async.protocol.dialects import upright
+from vidu_async.protocol.plain import plain
 from vidu_async.protocol.wire import read_credits, read_id, read_nothing, read_page, read_rows, read_task
 
 ASKED = "911045603801182209"
@@ -551,3 +553,47 @@ def test_what_was_stored_is_read_in_its_envelope() -> None:
     assert read_id(answer({"code": 200, "data": {"id": int(ASKED), "name": "fox"}})) == ASKED
     rows, token = read_rows(answer({"data": {"subjects": [{"id": "1"}], "next_page_token": None}}), "subjects")
     assert (rows, token) == ([{"id": "1"}], "")
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+SOME_LINK = st.sampled_from(["https://results.invalid/a.mp4?sig=1", "", "ssupload:7", "911045603801182999"]) | SCALARS
+RESULT = {"id": SCALARS, "url": SOME_LINK, "cover_url": SOME_LINK, "video": SCALARS, "uri": SOME_LINK}
+RESULTS = st.lists(st.fixed_dictionaries({}, optional=RESULT) | SCALARS, max_size=3) | SCALARS
+STATES = ["created", "queueing", "processing", "success", "failed", "Success", "scheduled"]
+SOME_STATE = st.sampled_from(STATES) | SCALARS
+SOME_ID = st.sampled_from(["911045603801182999", "7", "0", "-1", "abc", "\u0667"]) | SCALARS
+OTHERS = ["credits", "payload", "model", "prompt", "created_at", "bgm", "off_peak", "duration", "images", "wm_url"]
+SAID = {
+    "id": SOME_ID,
+    "task_id": SOME_ID,
+    "state": SOME_STATE,
+    "status": SOME_STATE,
+    "creations": RESULTS,
+    "err_code": st.sampled_from(["", "TaskFailed"]) | SCALARS,
+    **dict.fromkeys(OTHERS, SCALARS),
+}
+MADE = {"id": SCALARS, "url": st.just("https://results.invalid/a.mp4"), "video": SCALARS, "cover_url": SOME_LINK}
+WELL = {
+    "state": st.sampled_from(STATES[:4]),
+    "creations": st.just([]) | st.lists(st.fixed_dictionaries(MADE), min_size=1, max_size=2),
+}
+PLAIN = st.fixed_dictionaries(WELL, optional=dict.fromkeys(OTHERS, SCALARS))
+NAMED = st.fixed_dictionaries({"id": st.just("911045603801182999")}) | st.fixed_dictionaries({"task_id": SOME_ID})
+ODD = st.one_of(st.just({}), *(st.fixed_dictionaries({name: value}) for name, value in SAID.items()))
+AS_VIDU_SAYS = st.builds(lambda said, named, odd: said | named | odd, PLAIN, NAMED, ODD)
+
+
+@given(AS_VIDU_SAYS, st.sampled_from(["", "911045603801182999", "8"]))
+def test_what_is_read_straight_is_what_translation_says(value: dict[str, Any], asked: str) -> None:
+    """The short way is no dialect of its own; where it is not sure it leaves the answer to the long one."""
+    said = plain(value, asked)
+    assert said is None or said == upright(value, asked)
+
+
+@pytest.mark.parametrize("state", ["created", "queueing", "processing", "success"])
+def test_the_common_answers_take_the_short_way(state: str) -> None:
+    """Those of the documentation, going well."""
+    made = [{"id": "1", "url": "https://results.invalid/a.mp4", "cover_url": "", "watermarked_url": ""}]
+    value = {"id": "7", "state": state, "err_code": "", "credits": 4, "payload": "mine", "bgm": False}
+    value |= {"off_peak": False, "creations": made if state == "success" else []}
+    assert plain(value) == upright(value) is not None

@@ -60,9 +60,10 @@ def _referred(gateway: Gateway, subject: dict[str, Any]) -> dict[str, Any]:
 _FILES = frozenset({"images", "videos"})
 
 
-def query(gateway: Gateway, task_id: str) -> Call[Task]:
-    """Look at one task. https://platform.vidu.com/docs/get-generation."""
-    return Call("GET", gateway.url(gateway.task_path(task_id)), partial(wire.read_task, task_id=task_id))
+def query(gateway: Gateway, task_id: str, known: Task | None = None) -> Call[Task]:
+    """Look at one task, of which something may be known. https://platform.vidu.com/docs/get-generation."""
+    read = partial(wire.read_task, task_id=task_id, known=known)
+    return Call("GET", gateway.url(gateway.task_path(task_id)), read)
 
 
 def list_tasks(

@@ -17,7 +17,7 @@ def stamped(token: str) -> str:
     return f"va1:{token}"
 
 
-def token_in(payload: str | None) -> str | None:
+def token_in(payload: object) -> str | None:
     """Return the token that a payload carries, if it is such a mark."""
-    found = _STAMP.fullmatch(payload or "")
+    found = _STAMP.fullmatch(payload) if isinstance(payload, str) else None
     return found[1] if found else None

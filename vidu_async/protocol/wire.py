@@ -13,7 +13,7 @@ import re
 from datetime import datetime
 from typing import Any, cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from cattrs import Converter
 
 from vidu_async.protocol import values
@@ -21,6 +21,7 @@ from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.dialects import Upright, identity_of, is_error, listed, opened, upright
 from vidu_async.protocol.errors import APIError, ProtocolError
 from vidu_async.protocol.models import CANCELLED, Credits, Task, TaskState, VideoInfo
+from vidu_async.protocol.plain import plain
 from vidu_async.protocol.refusals import dig, error_from
 from vidu_async.protocol.stamps import token_in
 
@@ -50,9 +51,9 @@ def _video(value: Any, _: object) -> VideoInfo | None:  # noqa: ANN401 - whateve
 
 def task_from(fields: dict[str, Any], body: bytes) -> Task:
     """Structure a task from its fields in Vidu's words; `body` is what `.raw` shows."""
+    if token := token_in(fields.get("payload")):
+        fields = {**fields, "payload": None, "stamp": token}
     task = _read.structure({**fields, "body": body}, Task)
-    if token := token_in(task.payload):
-        task = evolve(task, payload=None, stamp=token)
     unread = tuple(name for name in _MEASURES if name in fields and getattr(task, name) is None)
     return evolve(task, unread=unread) if unread else task
 
@@ -69,19 +70,21 @@ def without_inlined_files(body: bytes) -> bytes:
     return _INLINED.sub(rb'"\1..."', body) if b";base64," in body else body
 
 
-def read_task(answer: Answer, *, task_id: str = "") -> Task:
+def read_task(answer: Answer, *, task_id: str = "", known: Task | None = None) -> Task:
     """Read the answer of a creation or a query.
 
     `task_id` is the id that was asked about, if any: a query's answer may name none, or another system's behind a
-    gateway.
+    gateway. `known` is what was read of that task before: most answers only repeat it.
 
     Raises:
         APIError: it is a refusal, by its status or by what it says.
         ProtocolError: no usable task id.
 
     """
+    if known is not None and known.id == task_id and answer.is_ok and answer.body == known.body:
+        return known
     value = values.json_of(answer.body)
-    found = upright(value, task_id)
+    found = plain(value, task_id) or upright(value, task_id)
     if not answer.is_ok and not _is_failed_task(answer, found, task_id):
         raise error_from(answer)
     if found.task is None:
@@ -141,13 +144,32 @@ def _unreadable(answer: Answer, value: object, what: str) -> APIError | Protocol
 
 
 @frozen
+class Listed:
+    """A row of the task list: which task and how it is; all of it only if it is asked for."""
+
+    id: str
+    state: TaskState
+    _fields: dict[str, Any] = field(repr=False)
+    _row: dict[str, Any] = field(repr=False)
+
+    def task(self) -> Task:
+        """Return all that the row says."""
+        return task_from(self._fields, json.dumps(self._row).encode())
+
+
+@frozen
 class Page:
     """One page of the task list; `next_token` is "" on the last."""
 
-    tasks: tuple[Task, ...]
+    listed: tuple[Listed, ...]
     next_token: str
     date: str = ""
     """When the server answered, by its own clock: the header as it came."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All rows, as tasks."""
+        return tuple(row.task() for row in self.listed)
 
 
 def read_rows(answer: Answer, name: str) -> tuple[list[dict[str, Any]], str]:
@@ -167,9 +189,9 @@ def read_rows(answer: Answer, name: str) -> tuple[list[dict[str, Any]], str]:
 def read_page(answer: Answer) -> Page:
     """Read one page of the task list. A row without an id is left out: nothing can be asked about it."""
     rows, token = read_rows(answer, "tasks")
-    tasks = ((upright(row, is_listed=True).task, row) for row in rows)
-    listed_tasks = tuple(task_from(task, json.dumps(row).encode()) for task, row in tasks if task is not None)
-    return Page(listed_tasks, token, answer.headers.get("date", ""))
+    found = (((plain(row) or upright(row, is_listed=True)).task, row) for row in rows)
+    listed_rows = tuple(Listed(task["id"], task["state"], task, row) for task, row in found if task is not None)
+    return Page(listed_rows, token, answer.headers.get("date", ""))
 
 
 def read_id(answer: Answer) -> str:
