@@ -230,7 +230,7 @@ class Gateway:
     def task_path(self, task_id: str, template: str = "") -> str:
         """Return the path of a task; whatever an id contains stays one path segment."""
         try:
-            segment = quote(task_id, safe="")
+            segment = task_id if task_id.isascii() and task_id.isalnum() else quote(task_id, safe="")
         except UnicodeEncodeError:
             segment = ""
         if segment in {"", ".", ".."}:

@@ -10,6 +10,7 @@ What is refused here is what the API certainly refuses. What it may refuse, or t
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -55,15 +56,16 @@ class _Wired:
         `known_as` is Vidu's name of the model where the gateway has its own; `offered` says that the gateway has it.
         """
         names = self._names()
-        found = self._doubts(known_as, offered=offered)
-        return tuple(sorted(found, key=lambda doubt: names.index(doubt.field.partition("[")[0])))
+        found = list(self._doubts(known_as, offered=offered))
+        return tuple(sorted(found, key=lambda doubt: names.index(doubt.field.partition("[")[0]))) if found else ()
 
     def _doubts(self, known_as: str | None, *, offered: bool) -> Iterator[ValidationError]:  # noqa: ARG002 - of requests
         yield from verdicts.extra_doubts(self.extra, self._names(), (), "")
 
     @classmethod
-    def _names(cls) -> list[str]:
-        return [attribute.name for attribute in fields(cls)]
+    @cache
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(attribute.name for attribute in fields(cls))
 
     def _given(self) -> dict[str, Any]:
         pairs = ((name, getattr(self, name)) for name in self._names())
