@@ -679,7 +679,18 @@ async def test_a_file_holds_what_a_row_holds_and_no_more(path: Path) -> None:
     assert columns == {
         "submissions": set(attrs.asdict(claimed)),
         "events": {"token", "at", "attempt", "state", "reason"},
+        "notes": {"name", "value"},
     }
+
+
+async def test_a_note_is_there_for_the_next_who_opens_the_file(path: Path) -> None:
+    """The latest under a name counts."""
+    first = Journal(path)
+    assert await first.recall("polling") is None
+    first.remember("polling", "early")
+    first.remember("polling", "late")
+    await first.aclose()
+    assert await Journal(path).recall("polling") == "late"
 
 
 def test_what_a_file_says_of_an_owner_leads_nowhere_else(tmp_path: Path) -> None:

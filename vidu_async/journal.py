@@ -14,7 +14,6 @@ be paid, and what is PREPARED is not. `MemoryJournal` lasts as long as its clien
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import secrets
 import time
@@ -66,9 +65,12 @@ SUBJECTS = "subjects"
 """The endpoint of stored subjects, which costs credits, too, but takes no payload."""
 
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+
+
 def new_key() -> str:
-    """Return 128 random bits as 26 lower-case letters and digits."""
-    return base64.b32encode(secrets.token_bytes(16)).decode("ascii").rstrip("=").lower()
+    """Return 130 random bits as 26 lower-case letters and digits."""
+    return "".join([_LETTERS[byte % 32] for byte in secrets.token_bytes(26)])
 
 
 def hashed(text: object) -> str:
@@ -207,6 +209,12 @@ class Ledger(Protocol):
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
 
+    async def recall(self, name: str) -> str | None:
+        """Return what was kept under a name, or raise `JournalError`."""
+
+    def remember(self, name: str, text: str) -> None:
+        """Keep a text under a name."""
+
     async def aclose(self) -> None:
         """Finish what is being written, and let go of the file."""
 
@@ -307,6 +315,12 @@ class MemoryJournal:
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
         return self._proofs[row.proof] == 1
+
+    async def recall(self, name: str) -> None:
+        """Nothing is kept: whoever could ask has it in memory."""
+
+    def remember(self, name: str, text: str) -> None:
+        """Nothing to keep, as above."""
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

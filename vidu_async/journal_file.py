@@ -159,6 +159,14 @@ class Journal:
         """Whether no other row has this row's own payload."""
         return self._writer.ask_now(partial(Store.is_unique_proof, row=row))
 
+    async def recall(self, name: str) -> str | None:
+        """Return what was kept under a name."""
+        return await self._writer.ask(partial(Store.recall, name=name))
+
+    def remember(self, name: str, text: str) -> None:
+        """Keep a text under a name; written soon."""
+        self._writer.tell(partial(Store.remember, name=name, text=text))
+
     async def aclose(self) -> None:
         """Write what is owed and let go of the file; used again, it opens again."""
         await self._writer.aclose()

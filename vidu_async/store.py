@@ -49,7 +49,9 @@ _columns = ", ".join(f"{one.name} {_SPECIAL.get(one.name) or _TYPES[str(one.type
 _moves = "".join(f"|{start}>{end}" for start, ends in EDGES.items() for end in sorted(ends))
 _EVENT = """INSERT INTO events VALUES (new.token, (julianday('now') - 2440587.5) * 86400, new.attempt, new.state,
     CASE new.reason WHEN '' THEN new.evidence ELSE new.reason END)"""
+_NOTES = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)"
 _SCHEMA = f"""
+{_NOTES};
 CREATE TABLE submissions ({_columns}) [STRICT];
 CREATE TABLE events (token TEXT NOT NULL, at REAL NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
     reason TEXT NOT NULL) [STRICT];
@@ -88,6 +90,8 @@ _RECOVER = "UPDATE submissions SET state = 'unknown', evidence = ? WHERE state =
 _ABANDONED = "the process that sent it ended before its answer came"
 _UNFINISHED = f"{_ROW} WHERE state = 'accepted' AND site = ? ORDER BY committed_at, rowid"
 _UNRESOLVED = f"{_ROW} WHERE state IN ('unknown', 'held') AND site = ? ORDER BY committed_at, rowid"
+_RECALL = "SELECT value FROM notes WHERE name = ?"
+_REMEMBER = "INSERT INTO notes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _SHARED_PROOF = "SELECT 1 FROM submissions WHERE proof = ? AND proof <> '' AND token <> ?"
 _LOG = 4000
 """Pages of the log before it is copied into the file: random keys touch many pages, and this writes each less often."""
@@ -157,6 +161,7 @@ def _ready(path: Path, *, durability: str, busy_timeout: float, is_alone: bool) 
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
         connection.execute("PRAGMA fullfsync = 1")  # macOS's fsync alone does not reach the disk
         connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG}")
+        connection.execute(_NOTES)
     except BaseException:
         connection.close()
         raise
@@ -337,6 +342,15 @@ class Store:
             asking = f"SELECT task_id, token FROM submissions WHERE {where}"  # noqa: S608
             found.update(self._connection.execute(asking, [site, *part]))
         return found
+
+    def recall(self, name: str) -> str | None:
+        """Return what was kept under a name."""
+        found: tuple[str] | None = self._connection.execute(_RECALL, (name,)).fetchone()
+        return found[0] if found else None
+
+    def remember(self, name: str, text: str) -> None:
+        """Keep a text under a name."""
+        self._connection.execute(_REMEMBER, (name, text))
 
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
