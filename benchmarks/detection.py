@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from attrs import frozen
 
 from vidu_async import Polling, TaskState
-from vidu_async.polling import Kind, Learner, PollingPolicy, Waiting
+from vidu_async.learning import Learner
+from vidu_async.polling import Kind, PollingPolicy, Waiting
 
 LOOK = 0.05
 """Seconds of delay that a look is worth to the optimum; the product hardly depends on it."""

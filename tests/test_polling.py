@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidu_async import ConfigError, Polling, TaskState
-from vidu_async.polling import Kind, Learner, PollingPolicy, Waiting
+from vidu_async.learning import Learner
+from vidu_async.polling import Kind, PollingPolicy, Waiting
 from vidu_async.retry import waits
 
 FOX = Kind("img2video", "viduq3-turbo", "720p", 5)
