@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from attrs import define, evolve, field, frozen
 
+from vidu_async.events import Submitted
 from vidu_async.journal import ENDED, SUBJECTS, UNRESOLVED, Row, RowState, conflict
 from vidu_async.protocol.errors import ConfigError, JournalError, SubmissionUnknownError, ViduError
 from vidu_async.submission import Breaker, Submission, noted, unknown
@@ -20,6 +21,7 @@ from vidu_async.submission import Breaker, Submission, noted, unknown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vidu_async.events import Event
     from vidu_async.journal import Ledger
     from vidu_async.limiter import Limiter, Permit
     from vidu_async.protocol.calls import Call
@@ -90,6 +92,7 @@ class Outbox:
     _reconciler: Reconciler
     _resends: bool
     """Whether what was not found in the quiet time is sent again, as the user chose."""
+    _report: Callable[[Event], None]
     breaker: Breaker = field(factory=Breaker, init=False)
     _sends: dict[str, _Sending] = field(factory=dict, init=False)
     _lost: dict[str, Order[Any, Any]] = field(factory=dict, init=False)
@@ -149,8 +152,17 @@ class Outbox:
                 self._reconciler.follow(row)
                 raise self._unknown(row, "was sent before")
             return order.recall(row)
+        self._report(Submitted(key=row.key, endpoint=row.endpoint, model=row.model))
         submission = sending.submission = Submission(
-            row, order.call, order.body, transport, self._limiter, self._journal, self.breaker, sending.has_left
+            row,
+            order.call,
+            order.body,
+            transport,
+            self._limiter,
+            self._journal,
+            self.breaker,
+            sending.has_left,
+            self._report,
         )
         try:
             created, permit = await self._created(sending, submission)

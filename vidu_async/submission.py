@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import define, field
 
 from vidu_async import bodies
+from vidu_async.events import Committed, Retrying, Throttled
 from vidu_async.flight import Flight, Phase
 from vidu_async.journal import SUBJECTS, Row, RowState
 from vidu_async.protocol.errors import (
@@ -39,6 +40,7 @@ from vidu_async.verdict import LostAnswerError, is_throttle, judge, stops_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vidu_async.events import Event
     from vidu_async.journal import Ledger
     from vidu_async.limiter import Limiter, Permit
     from vidu_async.protocol.calls import Call
@@ -121,6 +123,7 @@ class Submission(Generic[T]):
     breaker: Breaker
     is_abandoned: Callable[[], bool]
     """Whether nobody waits for it any more: then it is not tried again."""
+    report: Callable[[Event], None]
     is_bound: bool = False
     """Whether it can no longer be withdrawn: it is on its way, or what became of it is being found out."""
     permit: Permit | None = None
@@ -202,15 +205,21 @@ class Submission(Generic[T]):
 
     async def _commit(self) -> None:
         await self.journal.commit(self.row)
+        self.report(Committed(key=self.row.key, attempt=self.row.attempt))
 
     def _pause_before_next(self, error: ViduError, turn: Turn, pause: float) -> float | None:
         """Return the seconds until it may ask for its next permit; None if there is no next attempt."""
         if isinstance(error, RateLimitError) and is_throttle(error):
             comes_again = turn.refused(error, pause)  # told in any case, for the others
+            wanted = error.retry_after
+            self.report(Throttled(key=self.row.key, pause=turn.pause, reason=error.reason, retry_after=wanted))
             return 0.0 if comes_again and not self.is_abandoned() else None
         is_unseen = isinstance(error, _UNSEEN) and error.paid == "no" and not isinstance(error, TLSError)
         self._unseen += is_unseen
-        return pause if is_unseen and self._unseen < _ATTEMPTS and not self.is_abandoned() else None
+        if not is_unseen or self._unseen >= _ATTEMPTS or self.is_abandoned():
+            return None
+        self.report(Retrying(key=self.row.key, attempt=self._unseen, pause=pause, error=error.said))
+        return pause
 
     def _note_end(self, error: ViduError, *, is_last: bool) -> None:
         """Write in the journal how an attempt ended that created nothing."""

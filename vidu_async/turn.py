@@ -34,6 +34,8 @@ class Turn:
     _limiter: Limiter
     _patience: float
     """Seconds of being refused after which it ends (`Timeouts.submit`)."""
+    pause: float = field(default=0.0, init=False)
+    """Seconds for which nothing is sent since the last 429."""
     _permit: Permit | None = field(default=None, init=False)
     _refusal: RateLimitError | None = field(default=None, init=False)
     """The last 429."""
@@ -74,4 +76,5 @@ class Turn:
             pause = 0.0
         if pause < math.inf:
             self._limiter.close_for(pause)
+        self.pause = pause
         return now + pause <= self._until

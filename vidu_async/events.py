@@ -1,0 +1,153 @@
+"""What happens, as frozen values: for an observer (`ViduClient(on_event=)`), and for the log.
+
+Each event is also a record of the logger `vidu_async` with the event's name in `record.vidu_event` and its fields in
+`record.vidu_key`, `record.vidu_task_id` and so on. None holds an API key, a file's content or a signed link.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import asdict, define, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vidu_async.protocol.models import TaskState
+
+_log = logging.getLogger("vidu_async")
+
+
+@frozen(kw_only=True)
+class Event:
+    """Something that happened to a submission or a task; empty names are not known."""
+
+    level: ClassVar[int] = logging.DEBUG
+    key: str = ""
+    """The name of the submission."""
+    task_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """What happened: `submitted`, `state_changed` ... Stable, for filters."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+
+@frozen(kw_only=True)
+class Submitted(Event):
+    """A submission waits for its turn."""
+
+    endpoint: str
+    model: str = ""
+
+
+@frozen(kw_only=True)
+class Committed(Event):
+    """A request is about to leave whole: from now on it may be paid."""
+
+    attempt: int
+
+
+@frozen(kw_only=True)
+class Accepted(Event):
+    """A task was created, and is paid."""
+
+    level: ClassVar[int] = logging.INFO
+    credits: int | None = None
+
+
+@frozen(kw_only=True)
+class Retrying(Event):
+    """A request that was provably not seen whole is sent again."""
+
+    level: ClassVar[int] = logging.INFO
+    attempt: int
+    """How often it was tried."""
+    pause: float
+    """Seconds until the next try."""
+    error: str
+
+
+@frozen(kw_only=True)
+class Throttled(Event):
+    """The server said that it is too much: for a submission (`key`), or for looks at tasks."""
+
+    level: ClassVar[int] = logging.INFO
+    pause: float
+    """Seconds until the next try."""
+    reason: str = ""
+    retry_after: float | None = None
+    """Seconds that the server asked for."""
+
+
+@frozen(kw_only=True)
+class StateChanged(Event):
+    """A task was seen in another state."""
+
+    before: TaskState | None
+    state: TaskState
+    state_text: str = ""
+    """The state as the server calls it."""
+
+
+@frozen(kw_only=True)
+class StateRegressed(Event):
+    """An ended task was answered as if it had not ended, or otherwise; the first end counts."""
+
+    level: ClassVar[int] = logging.WARNING
+    state: TaskState
+    answered: TaskState
+
+
+@frozen(kw_only=True)
+class PollFailed(Event):
+    """A look at a task, or at many through the list, brought nothing. Waiting goes on."""
+
+    count: int = 1
+    """Tasks that were asked about."""
+    error: str
+
+
+@frozen(kw_only=True)
+class Finished(Event):
+    """A task ended."""
+
+    level: ClassVar[int] = logging.INFO
+    state: TaskState
+    credits: int | None = None
+    err_code: str | None = None
+    seconds: float | None = None
+    """Since it was first heard of here."""
+
+
+@frozen(kw_only=True)
+class Downloaded(Event):
+    """A result is on the disk."""
+
+    level: ClassVar[int] = logging.INFO
+    path: str
+    size: int
+    """Bytes."""
+
+
+@define(eq=False)
+class Reporter:
+    """Tells the log and the observer. Nothing that an observer does may cost anybody a task."""
+
+    _observer: Callable[[Event], object] | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Tell of an event."""
+        if _log.isEnabledFor(event.level):
+            known = {name: value for name, value in asdict(event).items() if value not in ("", None)}
+            said = " ".join((event.name, *(f"{name}={value}" for name, value in known.items())))
+            extra = {"vidu_event": event.name, **{f"vidu_{name}": value for name, value in known.items()}}
+            _log.log(event.level, "%s", said, extra=extra)
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _log.exception("on_event= failed on %r", event)
