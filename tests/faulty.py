@@ -271,6 +271,8 @@ class FaultyServer:
         if asked.method == "POST":
             self.creations.append(asked)
             return self._next(self.creates)
+        if not self.remembers and "task_ids=" in asked.path:
+            return refuse(404, "NotFound")
         self.queries.append(asked)
         return self._recall(asked) if self.remembers else self._next(self.looks)
 
@@ -281,6 +283,9 @@ class FaultyServer:
     def _recall(self, asked: Asked) -> Script:
         """Answer a question about one task, or list those of a time, as Vidu does: without their payloads."""
         path, query = urlsplit(asked.path).path, parse_qs(urlsplit(asked.path).query)
+        if task_ids := query.get("task_ids"):
+            rows = [_shown(paid) for paid in self.ledger if paid.task_id in task_ids]
+            return answer(200, {"tasks": rows, "next_page_token": ""})
         if not path.endswith("/creations"):
             since, until = (datetime.fromisoformat(query[f"created_at.{end}"][0]) for end in ("from", "to"))
             rows = [_shown(paid) for paid in self.ledger if since <= _moment(paid.at) <= until]

@@ -118,6 +118,26 @@ def test_a_loop_that_is_neither_running_nor_closed_at_the_end_leaves_nothing_ope
     )
 
 
+@pytest.mark.parametrize("flag", ["-B", "-O"])
+def test_uvloop_is_a_loop_like_any_other(flag: str, tmp_path: Path) -> None:
+    """Creations with a journal, shared looks, results and downloads; asserts optimised away or not."""
+    program = PRELUDE + textwrap.dedent("""
+        import sys, uvloop
+        async def main():
+            async with Simulator(time_scale=5) as sim, sim.client(journal="journal.db") as vidu:
+                handles = [await vidu.submit(REQUEST, key=str(number)) for number in range(5)]
+                tasks = await vidu.gather(handles)
+                await vidu.download(tasks[0], "fox.mp4")
+                print(len([task for task in tasks if task.has_result]))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    """)
+    command = [sys.executable, flag, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", "")
+    assert (tmp_path / "fox.mp4").stat().st_size > 1000
+
+
 def test_an_error_in_the_body_closes_the_client() -> None:
     """`async with` ends cleanly whatever happened inside."""
     assert (

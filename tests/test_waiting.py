@@ -30,7 +30,7 @@ from vidu_async import (
     ViduClient,
 )
 from vidu_async.polling import Kind, Waiting
-from vidu_async.testing import run_virtual
+from vidu_async.testing import VirtualClockLoop, run_virtual
 
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 
@@ -94,7 +94,7 @@ def test_looks_stop_when_the_last_waiter_leaves() -> None:
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
         handle = await vidu.submit(REQUEST)
         waiting = asyncio.create_task(handle.result())
-        await asyncio.sleep(10)
+        await asyncio.sleep(30)
         waiting.cancel()
         await asyncio.sleep(5)
         asked = len(server.queries)
@@ -213,6 +213,28 @@ def test_a_timed_out_wait_can_be_taken_up_again() -> None:
     play([faulty.state("processing")], test)
 
 
+def test_a_deadline_that_passed_while_the_loop_stood_still_loses_no_result() -> None:
+    """What arrived meanwhile is heard of first; a task that goes on has timed out all the same."""
+
+    async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualClockLoop)
+        for looks, expected in (([faulty.success()], TaskState.SUCCESS), ([faulty.state("processing")], None)):
+            server.looks = looks
+            handle = vidu.attach((await vidu.submit(REQUEST)).task_id + str(expected))
+            await handle.refresh() if expected is None else None
+            wait = asyncio.create_task(handle.wait(timeout=3))
+            await asyncio.sleep(0)
+            loop.skip(5)
+            if expected is None:
+                with pytest.raises(TaskTimeoutError):
+                    await wait
+            else:
+                assert (await wait).state is expected
+
+    play([], test)
+
+
 def test_an_unknown_state_is_reported_once_and_waited_through(caplog: pytest.LogCaptureFixture) -> None:
     """New words appear; none of them is taken for an end."""
     words = ["scheduled", "moderating", "scheduled", "moderating"]
@@ -304,9 +326,11 @@ def test_a_404_just_after_the_creation_is_lag() -> None:
     """For a minute after any sign of the task; then it counts."""
     missing = faulty.refuse(404, "TaskNotFound")
 
-    async def lag(vidu: ViduClient, _: faulty.FaultyServer) -> None:
-        assert (await (await vidu.submit(REQUEST))).has_result
-        assert now() > 20
+    async def lag(vidu: ViduClient, server: faulty.FaultyServer) -> None:
+        handle = await vidu.submit(REQUEST)
+        asyncio.get_running_loop().call_later(50, server.looks.append, faulty.success())
+        assert (await handle).has_result
+        assert now() > 50
 
     async def gone(vidu: ViduClient, _: faulty.FaultyServer) -> None:
         handle = await vidu.submit(REQUEST)
@@ -315,7 +339,7 @@ def test_a_404_just_after_the_creation_is_lag() -> None:
         assert 60 <= now() < 65
         assert caught.value.paid == "yes"
 
-    play([missing] * 20 + [faulty.success()], lag)
+    play([missing], lag)
     play([missing], gone)
 
 

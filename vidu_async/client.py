@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import ssl as ssl_module
@@ -13,12 +14,16 @@ from vidu_async import download as downloads
 from vidu_async import media
 from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
+from vidu_async.events import Accepted, Downloaded, Event, Reporter
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
 from vidu_async.journal import SUBJECTS, MemoryJournal, Row, RowState
 from vidu_async.journal_file import Journal
+from vidu_async.learning import Learner
+from vidu_async.lessons import Lessons
 from vidu_async.limiter import Limiter, Limits
+from vidu_async.listing import Listing
 from vidu_async.outbox import Order, Outbox
-from vidu_async.polling import Learner, Polling, PollingPolicy
+from vidu_async.polling import Polling, PollingPolicy
 from vidu_async.protocol import calls
 from vidu_async.protocol.errors import (
     APIError,
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from vidu_async.protocol.models import Creation, Credits, Task
     from vidu_async.protocol.requests import Subject
     from vidu_async.protocol.wire import Page
+    from vidu_async.watch import Watch
 
 _log = logging.getLogger("vidu_async")
 
@@ -80,6 +86,7 @@ class ViduClient:
             "resend" sends it again after `Timeouts.quiet`, at the risk of paying twice.
         strict: refuse what is otherwise warned of (`ViduWarning`) when it is submitted: a model or value that only some
             page has, or one without effect.
+        on_event: called with each event (`vidu_async.events`), in the event loop: it should be quick.
         session: your own aiohttp session for everything but creations and downloads, which always go over
             connections of their own.
         proxy: an HTTP proxy's URL. Proxies of the environment are ignored.
@@ -102,6 +109,7 @@ class ViduClient:
         journal: str | os.PathLike[str] | Journal | None = None,
         on_unknown: Literal["hold", "resend"] = "hold",
         strict: bool = False,
+        on_event: Callable[[Event], object] | None = None,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
@@ -121,21 +129,26 @@ class ViduClient:
         if on_unknown not in ("hold", "resend"):
             raise ConfigError(f'on_unknown= must be "hold" or "resend", not {on_unknown!r}')
         check("strict", strict, bool)
+        if on_event is not None and (not callable(on_event) or inspect.iscoroutinefunction(on_event)):
+            raise ConfigError(f"on_event= must be a function, and no coroutine function, not {on_event!r}")
         check("ssl", ssl, ssl_module.SSLContext | bool | None)
         check_proxy(proxy)
         self._gateway = gateway_from(gateway, base_url)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._owns_journal = not isinstance(journal, Journal)
         self._journal = _journal_of(journal)
-        policy = Learner(polling) if isinstance(polling, Polling) else polling
-        self._watcher = Watcher(self.fetch_task, policy, self._finished)
+        self._report = Reporter(on_event)
+        self._policy = Learner(polling) if isinstance(polling, Polling) else polling
+        self._abilities = Abilities(self._gateway, self._bind)
+        listing = Listing(partial(self._abilities.has, "lists"), self._list_page)
+        self._lessons = Lessons(self._journal, self._policy, self._gateway.url(""))
+        self._watcher = Watcher(self._look, listing, self._policy, self._report, self._finished)
         self._connections = Connections(
             lambda: Transport(
                 self._gateway, self._key, timeouts, given=session, proxy=proxy, ssl=True if ssl is None else ssl
             ),
             self._watcher.pause,
         )
-        self._abilities = Abilities(self._gateway, self._bind)
         self._reconciler = Reconciler(
             self._journal,
             self._gateway.url(""),
@@ -145,7 +158,7 @@ class ViduClient:
             self.fetch_task,
             self._forget_order,
         )
-        self._outbox = Outbox(self._journal, self._limiter, self._reconciler, on_unknown == "resend")
+        self._outbox = Outbox(self._journal, self._limiter, self._reconciler, on_unknown == "resend", self._report)
         self._home = {"site": self._gateway.url(""), "key_print": self._key.print}
         self._bound: Transport | None = None
         self._strict = strict
@@ -166,6 +179,7 @@ class ViduClient:
     async def __aenter__(self) -> Self:
         await self._journal.open()
         self._bind()
+        await self._lessons.recall()
         return self
 
     async def __aexit__(
@@ -204,6 +218,7 @@ class ViduClient:
 
         """
         self._bind_to_pay()
+        await self._lessons.recall()
         _check_submission(request, key)
         check("retry_failed", retry_failed, bool)
         weigh(request, self._gateway, strict=self._strict, key=key)
@@ -221,7 +236,8 @@ class ViduClient:
         if row.state in {RowState.PREPARED, RowState.COMMITTED}:  # else it was found, its answer being lost
             self._reconciler.note_echo(row, task)
             self._journal.note(row, RowState.ACCEPTED, task_id=task.id, credits=task.credits)
-        handle = self._handle(task.id, key=row.key, off_peak=row.off_peak)
+        self._report(Accepted(key=row.key, task_id=task.id, credits=task.credits))
+        handle = self._handle(task.id, key=row.key, endpoint=row.endpoint, off_peak=row.off_peak)
         handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
         if permit is not None:
             permit.follow(handle)
@@ -230,10 +246,11 @@ class ViduClient:
     def _forget_order(self, key: str) -> None:
         self._outbox.forget(key)
 
-    def _finished(self, task_id: str, task: Task) -> None:
+    def _finished(self, watch: Watch, task: Task) -> None:
         """Have the journal note the end of a task."""
         state = RowState.CANCELLED if task.is_cancelled else RowState(task.state.value)
-        self._journal.finished(self._home["site"], task_id, state, task.credits)
+        self._journal.finished(self._home["site"], watch.task_id, state, task.credits)
+        self._lessons.count_end()
 
     async def run(
         self,
@@ -391,12 +408,15 @@ class ViduClient:
                 raise
         return [_outcome_or_error(completed, handle) for handle in waiting]
 
-    def _handle(self, task_id: str, *, key: str | None = None, off_peak: bool = False) -> TaskHandle:
-        return TaskHandle(self, self._watcher, self._watcher.watch(task_id, off_peak=off_peak), key)
+    def _handle(
+        self, task_id: str, *, key: str | None = None, endpoint: str = "", off_peak: bool = False
+    ) -> TaskHandle:
+        watch = self._watcher.watch(task_id, key=key or "", endpoint=endpoint, off_peak=off_peak)
+        return TaskHandle(self, self._watcher, watch, key)
 
     def _handle_of(self, row: Row) -> TaskHandle:
         """Return the handle of a task made here, with what is known of it."""
-        return self._handle(row.task_id, key=row.key, off_peak=row.off_peak)
+        return self._handle(row.task_id, key=row.key, endpoint=row.endpoint, off_peak=row.off_peak)
 
     # Asking
 
@@ -436,6 +456,12 @@ class ViduClient:
         async for page in self._list_pages(**filters):
             for task in page.tasks:
                 yield task
+
+    async def _look(self, watch: Watch) -> Task:
+        return await self._bind().fetch(calls.query(self._gateway, watch.task_id, watch.task))
+
+    async def _list_page(self, task_ids: list[str], token: str) -> Page:
+        return await self._abilities.ask("lists", calls.list_tasks(self._gateway, task_ids=task_ids, token=token))
 
     def _list_pages(self, **filters: Any) -> AsyncIterator[Page]:  # noqa: ANN401 - those of `tasks`
         return self._abilities.pages("lists", partial(calls.list_tasks, self._gateway, **filters))
@@ -499,7 +525,7 @@ class ViduClient:
         creation = downloads.creations_of(task_or_creation)[0]
         stem = downloads.stem_of(task_or_creation, creation, downloads.variant_of(variant))
         place = downloads.Target.of(target, stem, name, exists)
-        return await downloads.fetch(self._bind(), creation, place, variant=variant)
+        return await self._fetch(creation, place, variant)
 
     async def download_all(
         self,
@@ -514,8 +540,13 @@ class ViduClient:
         for creation in downloads.creations_of(task):
             stem = downloads.stem_of(task, creation, downloads.variant_of(variant))
             place = downloads.Target.of(os.path.join(folder, ""), stem, None, exists)  # noqa: PTH118 - a trailing slash
-            paths.append(await downloads.fetch(self._bind(), creation, place, variant=variant))
+            paths.append(await self._fetch(creation, place, variant))
         return paths
+
+    async def _fetch(self, creation: Creation, place: downloads.Target, variant: downloads.Variant) -> Path:
+        path = await downloads.fetch(self._bind(), creation, place, variant=variant)
+        self._report(Downloaded(task_id=creation.task_id, path=str(path), size=path.stat().st_size))
+        return path
 
     # Beginning and ending
 
@@ -546,6 +577,7 @@ class ViduClient:
         await self._outbox.aclose()
         await self._reconciler.aclose()
         await self._watcher.aclose()
+        self._lessons.keep()
         await self._connections.aclose()
         if self._owns_journal:
             try:

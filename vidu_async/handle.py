@@ -25,14 +25,15 @@ from vidu_async.protocol.errors import (
 )
 from vidu_async.protocol.models import Task, TaskState
 from vidu_async.protocol.reasons import advice_on
-from vidu_async.watcher import PATIENCE
+from vidu_async.watch import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from vidu_async.protocol.errors import ViduError
     from vidu_async.protocol.gateway import Gateway
-    from vidu_async.watcher import Watch, Watcher
+    from vidu_async.watch import Watch
+    from vidu_async.watcher import Watcher
 
 
 class DefaultTimeout:
@@ -45,6 +46,9 @@ class DefaultTimeout:
 DEFAULT_TIMEOUT: Final = DefaultTimeout()
 Timeout = float | DefaultTimeout | None
 """Seconds, the default, or None for ever."""
+
+_LATE, _CATCH_UP = 0.5, 5.0
+"""Seconds by which a deadline is noticed late only if the loop stood still, and the most that are then granted."""
 
 _TOKEN = re.compile(r"vidu(?P<number>\d+)\.(?P<rest>.*)", re.DOTALL)
 _VERSION = "1"
@@ -176,17 +180,26 @@ class TaskHandle:
         """Wait for one change, until a deadline that is later for a task found to be off-peak meanwhile."""
         watch = self._watch
         patience = watch.patience if isinstance(timeout, DefaultTimeout) else timeout
+        deadline = None if patience is None else began + patience
         try:
-            async with asyncio.timeout_at(None if patience is None else began + patience):
+            async with asyncio.timeout_at(deadline):
                 await self._watcher.changed(watch)
         except TimeoutError:
-            pass
+            await self._catch_up(deadline or 0.0)
         else:
             patience = None
         if watch.failure is not None:
             raise copy(watch.failure)
         if patience is not None and not watch.is_over:
             raise timed_out(self, patience)
+
+    async def _catch_up(self, deadline: float) -> None:
+        """After the event loop stood still, hear first what arrived meanwhile: only the deadline is noticed at once."""
+        late = asyncio.get_running_loop().time() - deadline
+        if late > _LATE and not self._watch.is_over:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(late, _CATCH_UP)):
+                    await self._watcher.changed(self._watch)
 
     async def refresh(self) -> Task:
         """Look once, now, and return the task."""

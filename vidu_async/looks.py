@@ -1,0 +1,195 @@
+"""Asks about tasks, one by itself or a hundred through the list, and weighs what comes.
+
+What the list says ended is asked for by itself: a result has one source. A look may fail for hours without ending a
+wait. Only the server's own word about the task does: it does not exist, or the key is refused. What failed is made good
+soon, but only as long as most goes well: a quota keeps trouble from making more of itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from vidu_async.events import PollFailed, StateRegressed, Throttled
+from vidu_async.protocol.errors import (
+    APIError,
+    ConfigError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    UnsupportedError,
+    ViduError,
+)
+from vidu_async.protocol.models import TaskState
+from vidu_async.retry import Quota, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from vidu_async.events import Event
+    from vidu_async.listing import Listing
+    from vidu_async.protocol.models import Task
+    from vidu_async.protocol.wire import Listed
+    from vidu_async.watch import Watch
+
+_log = logging.getLogger("vidu_async")
+
+_LAG = 60.0
+"""Seconds after any sign of a task during which a 404 is taken for a replica that lags behind."""
+_RETRY_AFTER = 120.0
+"""The longest pause that a server's Retry-After makes between looks, in seconds."""
+_FINAL = frozenset({400, 401, 403, 404, 405, 410, 422})
+"""Statuses that answer a look for good; anything else may pass."""
+_STAGES = (TaskState.CREATED, TaskState.QUEUEING, TaskState.PROCESSING)
+_UNLISTED = 60.0
+"""Seconds without looking in the list for a task that is not in it."""
+
+
+@define(eq=False)
+class Looks:
+    """Looks at tasks, and tells `observe` what they answer."""
+
+    _query: Callable[[Watch], Awaitable[Task]]
+    """Asks about one task."""
+    _listing: Listing
+    _observe: Callable[[Watch, Task], None]
+    _close_for: Callable[[float], None]
+    """Has nothing looked at for some seconds."""
+    _now: Callable[[], float]
+    _report: Callable[[Event], None]
+    _quota: Quota = field(factory=Quota, init=False)
+    _throttles: int = field(default=0, init=False)
+    """Looks in a row that were refused as too many."""
+    _is_troubled: bool = field(default=False, init=False)
+    """Whether the last look failed, whatever its task: only the first of a row of failures is logged."""
+
+    async def look(self, watches: list[Watch]) -> None:
+        """Look at some tasks with one request, and take in what comes. Raises nothing but its cancellation."""
+        try:
+            if len(watches) > 1:
+                await self._look_into_list(watches)
+            else:
+                await self._look_at(watches[0])
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            # Not even a fault of ours may leave the waiters hanging.
+            _log.exception("looking at task %s failed", watches[0].task_id)
+            self._put_off(watches, ProtocolError(f"looking failed: {error!r}"))
+
+    async def _look_at(self, watch: Watch) -> None:
+        """Ask about one task by itself."""
+        claimed, was_shared = watch.claimed, watch.shared_looks > 0
+        watch.claimed, watch.shared_looks, watch.is_asked_at_once = None, 0, False
+        try:
+            task = await self._query(watch)
+            if claimed and task.state.is_terminal and task.state is not claimed:
+                names = {"key": watch.key, "task_id": watch.task_id}
+                self._report(StateRegressed(state=claimed, answered=task.state, **names))
+                task = await self._query(watch)  # two accounts of one end: its own word counts, once repeated
+        except ViduError as error:
+            self._troubled(watch, error)
+            return
+        self._went_well()
+        self._observe(watch, task)
+        if watch.is_over and was_shared and not claimed and self._listing.is_usable(self._now()):
+            with suppress(ViduError):
+                await self._listing.check(watch.task_id, self._now())
+
+    async def _look_into_list(self, watches: list[Watch]) -> None:
+        """Ask about many through the list; those that it does not have, or has as ended, are asked by themselves."""
+        try:
+            found = await self._listing.find([watch.task_id for watch in watches])
+        except UnsupportedError as error:
+            _log.info("%s: each task is looked at by itself", error.said)
+            for watch in watches:
+                watch.is_asked_at_once = True
+            return
+        except ViduError as error:
+            failure = error
+        else:
+            self._went_well()
+            now = self._now()
+            for watch in watches:
+                self._take_row(watch, found.get(watch.task_id), now)
+            return
+        await self._list_failed(watches, failure)
+
+    def _take_row(self, watch: Watch, row: Listed | None, now: float) -> None:
+        """Take in what the list says of a task. It may lag behind what the task itself has said."""
+        if row is None:
+            watch.unlisted_until, watch.is_asked_at_once = now + _UNLISTED, True
+        elif row.state.is_terminal:
+            watch.claimed, watch.is_asked_at_once = row.state, True
+            self._listing.told_of_end()
+        else:
+            watch.shared_looks += 1
+            known = watch.task
+            is_news = known is None or row.state not in _STAGES[: _rank(known.state) + 1]
+            self._observe(watch, row.task() if is_news or known is None else known)
+
+    async def _list_failed(self, watches: list[Watch], error: ViduError) -> None:
+        """Find out whether it is the list alone that fails: then the others are looked at by themselves."""
+        first, *others = watches
+        is_answer = isinstance(error, (APIError, ProtocolError)) and not isinstance(error, RateLimitError)
+        if is_answer:
+            await self._look_at(first)
+        if is_answer and first.trouble is None and first.failure is None:
+            self._listing.failed(self._now())
+            _log.warning("the list of tasks failed (%s): each is looked at by itself for a while", error.said)
+            for watch in others:
+                watch.is_asked_at_once = True
+        else:
+            self._put_off(others if is_answer else watches, error)  # the first has been put off by its own look
+
+    def _went_well(self) -> None:
+        self._quota.earn()
+        self._throttles, self._is_troubled = 0, False
+
+    def _troubled(self, watch: Watch, error: ViduError) -> None:
+        """Note a look that brought nothing; give up only if it was the server's last word."""
+        if not self._is_final(watch, error, watch.mark(self._now())):
+            self._put_off([watch], error)
+            return
+        error.paid = "yes" if watch.vouched is not None else error.paid
+        error.task_id = watch.task_id
+        watch.trouble = watch.failure = error
+        watch.tell()
+
+    def _put_off(self, watches: list[Watch], error: ViduError) -> None:
+        """Have a look that brought nothing made good soon, as long as not everything fails."""
+        is_throttled, is_first = isinstance(error, RateLimitError), not self._is_troubled and not watches[0].trouble
+        may_retry = self._quota.spend(is_throttled=is_throttled)
+        retry_in = wait(watches[0].troubles + 1) if may_retry else None
+        for watch in watches:
+            watch.mark(self._now())
+            watch.trouble, watch.troubles, watch.retry_in = error, watch.troubles + 1, retry_in
+        self._is_troubled = True
+        self._report(PollFailed(task_id=watches[0].task_id, count=len(watches), error=error.said))
+        if isinstance(error, RateLimitError):
+            self._close_for_all(error)
+        if is_first:
+            _log.warning("looking at task %s failed, waiting goes on: %s", watches[0].task_id, error.said)
+
+    def _close_for_all(self, error: RateLimitError) -> None:
+        """Look at nothing for a while: the server speaks of the account."""
+        self._throttles += 1
+        pause = min(error.retry_after or wait(self._throttles), _RETRY_AFTER)
+        self._close_for(pause)
+        self._report(Throttled(pause=pause, reason=error.reason, retry_after=error.retry_after))
+
+    def _is_final(self, watch: Watch, error: ViduError, now: float) -> bool:
+        if isinstance(error, ConfigError):
+            return True
+        if not isinstance(error, APIError) or not error.readable or error.status not in _FINAL:
+            return False
+        if isinstance(error, (RateLimitError, ServerError)) or error.reason == "OperationInProcess":
+            return False
+        is_lag = isinstance(error, NotFoundError) and watch.vouched is not None and now - watch.vouched < _LAG
+        return not is_lag
+
+
+def _rank(state: TaskState) -> int:
+    return _STAGES.index(state) if state in _STAGES else -1

@@ -1,0 +1,193 @@
+"""What is known of one task far away. All handles of a task share its `Watch`; only the watcher changes it.
+
+What is terminal stays terminal, whatever a later answer says. Times are `loop.time()`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from vidu_async.polling import Kind, Waiting
+from vidu_async.protocol.models import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vidu_async.protocol.errors import ViduError
+    from vidu_async.protocol.models import Task
+
+PATIENCE = 3600.0
+"""Default deadline of a wait in seconds: tasks take minutes."""
+OFF_PEAK_PATIENCE = 49 * 3600.0
+"""The same once an answer says `off_peak`: those take up to 48 hours."""
+_STATES_KEPT = 64
+"""Distinct states kept of one task; Vidu has five."""
+_BY_ITSELF_EVERY = 50
+"""One look in so many does not trust the list."""
+_PHASES = itertools.cycle(range(0, _BY_ITSELF_EVERY - 1, 7))
+
+
+@define(eq=False, weakref_slot=True)
+class Watch:
+    """What is known of one task, and who wants to know more."""
+
+    task_id: str
+    key: str = field(default="", init=False)
+    """The name of its submission, where it was made here."""
+    endpoint: str = field(default="", init=False)
+    off_peak: bool = field(default=False, init=False)
+    task: Task | None = field(default=None, init=False)
+    history: list[Task] = field(factory=list, init=False)
+    """Answers that showed a new state, in order."""
+    failure: ViduError | None = field(default=None, init=False)
+    """Why looking was given up; the next listener has it tried again."""
+    trouble: ViduError | None = field(default=None, init=False)
+    """Why the last look brought nothing, if it did not."""
+    troubles: int = field(default=0, init=False)
+    """Looks in a row that brought nothing."""
+    retry_in: float | None = field(default=None, init=False)
+    """Seconds after which that is made good, if sooner than usual."""
+    listeners: list[Callable[[], None]] = field(factory=list, init=False)
+    releases: list[Callable[[], None]] = field(factory=list, init=False)
+    """What to call at the end even if nobody listens."""
+    began: float | None = field(default=None, init=False)
+    """When it was first asked about or heard of."""
+    looked: float | None = field(default=None, init=False)
+    """When it was last asked about or heard of."""
+    vouched: float | None = field(default=None, init=False)
+    """When something last proved that the task exists."""
+    idle_until: float | None = field(default=None, init=False)
+    """When it was last seen not yet processed; None if it never was."""
+    running_by: float | None = field(default=None, init=False)
+    """When it was first seen being processed."""
+    empty_looks: int = field(default=0, init=False)
+    """Looks that showed a success without its files."""
+    early: Task | None = field(default=None, init=False)
+    """A success whose files have not come yet: it ends no wait, and what it says is kept."""
+    claimed: TaskState | None = field(default=None, init=False)
+    """How it ended by the list's account. Only its own answer counts, so it is asked for."""
+    is_scheduled: bool = field(default=False, init=False)
+    is_asked_at_once: bool = field(default=False, init=False)
+    """Whether what the list said of it is to be found out now."""
+    has_been_looked_at: bool = field(default=False, init=False)
+    slack: float = field(default=0.0, init=False)
+    """Seconds before its time in which it may share a request that is made anyway."""
+    shared_looks: int = field(factory=lambda: next(_PHASES), init=False)
+    """Looks through the list since it was last asked about by itself; begins anywhere, lest all come to it together."""
+    unlisted_until: float = field(default=0.0, init=False)
+    """Until when it is not looked for in the list, which did not have it."""
+
+    _kind: Kind | None = field(default=None, init=False)
+    _kind_of: Task | None = field(default=None, init=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be learned."""
+        return self.task is not None and self.task.state.is_terminal
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody wants to know."""
+        return not self.is_over and bool(self.listeners or self.releases)
+
+    @property
+    def patience(self) -> float:
+        """The default deadline of a wait, in seconds."""
+        return OFF_PEAK_PATIENCE if self.off_peak else PATIENCE
+
+    @property
+    def kind(self) -> Kind:
+        """What tells how long it may take."""
+        if self._kind is None or self._kind_of is not self.task:
+            self._kind, self._kind_of = _kind(self.endpoint, self.task), self.task
+        return self._kind
+
+    @property
+    def waiting(self) -> Waiting:
+        """What a polling policy is told."""
+        began, looked, span = self.began or 0.0, self.looked or 0.0, self.span_of_beginning
+        low, high = span or (looked, looked)
+        return Waiting(
+            self.kind,
+            self.task.state if self.task else None,
+            max(0.0, looked - began),
+            None if span is None else max(0.0, looked - (low + high) / 2),
+            (high - low) / 2,
+            self.off_peak,
+        )
+
+    def is_alone(self, now: float) -> bool:
+        """Whether it has to be asked about by itself: for its result, or since the list may not know."""
+        is_due = self.shared_looks >= _BY_ITSELF_EVERY - 1
+        return self.claimed is not None or bool(self.empty_looks) or now < self.unlisted_until or is_due
+
+    @property
+    def span_of_beginning(self) -> tuple[float, float] | None:
+        """The moments between which its processing began; None if it has not, or had before anybody looked."""
+        if self.running_by is None or self.idle_until is None:
+            return None
+        return self.idle_until, self.running_by
+
+    def mark(self, now: float) -> float:
+        """Note that it is asked about or heard of now."""
+        self.looked = now
+        if self.began is None:
+            self.began = now
+        return now
+
+    def learn(self, task: Task) -> bool:
+        """Take in an answer; return whether it is news to those who wait."""
+        if self.task is not None and task.body == self.task.body and task.state is self.task.state:
+            return False
+        if self.is_over and (self.task is None or task.state is not self.task.state):
+            return False  # a later answer of the same end may still bring fresh links
+        self.task, self.early = task.over(self.early or self.task), None
+        is_news = task.off_peak is True and not self.off_peak
+        self.off_peak = self.off_peak or is_news
+        if all((seen.state, seen.state_text) != (task.state, task.state_text) for seen in self.history):
+            is_news = True
+            if len(self.history) < _STATES_KEPT or self.is_over:
+                self.history.append(self.task)
+        elif self.is_over:
+            self.history[-1] = self.task
+        return is_news
+
+    def note_stage(self, state: TaskState, now: float) -> None:
+        """Note whether it was being processed at a moment."""
+        if state in {TaskState.CREATED, TaskState.QUEUEING}:
+            self.idle_until, self.running_by = now, None
+        elif state is TaskState.PROCESSING and self.running_by is None:
+            self.running_by = now
+
+    def rebase(self, now: float) -> None:
+        """Forget all moments of another event loop's clock."""
+        self.looked = self.idle_until = self.running_by = None
+        self.unlisted_until, self.is_scheduled = 0.0, False
+        self.began = None if self.began is None else now
+        self.vouched = None if self.vouched is None else now
+
+    def tell(self) -> None:
+        """Call everybody who listens, and whoever holds a place for the task if it will not come back."""
+        for listener in tuple(self.listeners):
+            try:
+                listener()
+            except RuntimeError:  # its event loop was closed, and it with it
+                if listener in self.listeners:
+                    self.listeners.remove(listener)
+        if self.is_over or self.failure:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Give back the places held for the task, once."""
+        releases, self.releases = self.releases, []
+        for release in releases:
+            release()
+
+
+def _kind(endpoint: str, task: Task | None) -> Kind:
+    if task is None:
+        return Kind(endpoint)
+    return Kind(endpoint or task.type or "", task.model or "", task.resolution or "", task.duration)
