@@ -45,6 +45,27 @@ def test_a_quota_below_what_is_wanted_is_used_with_few_refusals() -> None:
     assert asked < 60
 
 
+def test_places_of_tasks_that_have_ended_meanwhile_are_given_out_once() -> None:
+    """After a batch through the quota, one run after the other: nobody asks about a task until its place is wanted."""
+
+    async def main() -> None:
+        async with (
+            Simulator(throttle=Throttle(quota=4), time_scale=MINUTE, seed=1) as sim,
+            sim.client(limits=Limits(submissions=2)) as vidu,
+        ):
+            kept = []
+
+            async def one() -> None:
+                kept.append(await vidu.submit(LAKE))
+                await kept[-1]
+
+            for size in (5, *[1] * 11):
+                await asyncio.gather(*(one() for _ in range(size)))
+            assert len(sim.accepted) == 16
+
+    run_virtual(main())
+
+
 def test_the_quota_of_an_account_is_shared_by_its_clients() -> None:
     """Two of them with one limiter learn together."""
 

@@ -172,12 +172,12 @@ class Limiter:
         waiter: asyncio.Future[Permit] = loop.create_future()
         self._queue[ticket] = waiter
         heapq.heappush(self._order, ticket)
-        if before is not None:
-            before.release()  # only now, lest somebody younger is let in first
-        self._hand_out()
         try:
+            if before is not None:
+                before.release()  # only now, lest somebody younger is let in first
+            self._hand_out()
             return await waiter
-        except asyncio.CancelledError:
+        except BaseException:
             if waiter.done() and not waiter.cancelled():  # granted in the same moment
                 self._next_start -= self._interval
                 waiter.result().release()
@@ -281,6 +281,7 @@ class Limiter:
             now = self._loop.time()
             if self._loose and self._in_flight >= self._tasks.most:
                 self._take_in()
+                continue  # those who had ended have given places back, and perhaps out
             if (opens := self._opens_at(now)) > now:
                 self._wake_at(opens)
                 return
