@@ -144,10 +144,34 @@ async def test_no_event_holds_a_secret(caplog: pytest.LogCaptureFixture, tmp_pat
     assert len(records) == len(told) > 6
 
 
+LINK = "https://results.invalid/a.png?X-Amz-Signature=deadbeef"
+PICTURE = "iVBORw0KGgo" * 20
+
+
+@pytest.mark.parametrize("said", [LINK, f"see {LINK} there", PICTURE, f"data:image/png;base64,{PICTURE}"])
+def test_what_a_server_says_is_told_without_its_secrets(said: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As the message of a refusal, and as a state that nobody knows; and never at full length."""
+    caplog.set_level(logging.DEBUG, "vidu_async")
+    told: list[Event] = []
+
+    async def main() -> None:
+        async with faulty.FaultyServer() as server, client(server, told) as vidu:
+            server.looks = [faulty.refuse(500, "oops", said), faulty.refuse(429, said), faulty.state(said)]
+            server.looks += [faulty.state("x" * 100_000), faulty.success()]
+            await (await vidu.submit(REQUEST))
+
+    run_virtual(main())
+    assert {PollFailed, Throttled, StateChanged} <= set(map(type, told))
+    for text in (*map(repr, told), *(str(vars(record)) for record in caplog.records)):
+        assert "Signature" not in text
+        assert PICTURE not in text
+        assert len(text) < 5000
+
+
 @pytest.mark.parametrize("kind", Event.__subclasses__())
 def test_every_event_is_a_frozen_value_with_a_name(kind: type[Any]) -> None:
     """Names are those of the classes, as one writes them in a filter."""
-    event = kind(**{one.name: None for one in attrs.fields(kind) if one.default is attrs.NOTHING})
+    event = kind(**{one.name: "" for one in attrs.fields(kind) if one.default is attrs.NOTHING})
     assert event.name.replace("_", "") == kind.__name__.lower()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         event.key = "other"

@@ -129,7 +129,8 @@ class ViduClient:
         if on_unknown not in ("hold", "resend"):
             raise ConfigError(f'on_unknown= must be "hold" or "resend", not {on_unknown!r}')
         check("strict", strict, bool)
-        if on_event is not None and (not callable(on_event) or inspect.iscoroutinefunction(on_event)):
+        called = [on_event, getattr(on_event, "__call__", None)]  # noqa: B004 - an object's own may be a coroutine's
+        if on_event is not None and (not callable(on_event) or any(map(inspect.iscoroutinefunction, called))):
             raise ConfigError(f"on_event= must be a function, and no coroutine function, not {on_event!r}")
         check("ssl", ssl, ssl_module.SSLContext | bool | None)
         check_proxy(proxy)

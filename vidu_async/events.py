@@ -10,7 +10,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import asdict, define, frozen
+from attrs import asdict, define, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from vidu_async.protocol.models import TaskState
 
 _log = logging.getLogger("vidu_async")
+
+
+_LINK = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{80,}")
+_LONGEST = 300
+
+
+def plainly(text: str) -> str:
+    """Return what a server said without what may be secret in it: a link's signature, a file's content; and not all."""
+    short = _BASE64.sub("...", _LINK.sub(r"\1?...", text[: 20 * _LONGEST]))
+    return short if len(short) <= _LONGEST else f"{short[:_LONGEST]}..."
 
 
 @frozen(kw_only=True)
@@ -67,7 +78,7 @@ class Retrying(Event):
     """How often it was tried."""
     pause: float
     """Seconds until the next try."""
-    error: str
+    error: str = field(converter=plainly)
 
 
 @frozen(kw_only=True)
@@ -76,8 +87,8 @@ class Throttled(Event):
 
     level: ClassVar[int] = logging.INFO
     pause: float
-    """Seconds until the next try."""
-    reason: str = ""
+    """Seconds until the next try; infinite if there is none."""
+    reason: str = field(default="", converter=plainly)
     retry_after: float | None = None
     """Seconds that the server asked for."""
 
@@ -88,7 +99,7 @@ class StateChanged(Event):
 
     before: TaskState | None
     state: TaskState
-    state_text: str = ""
+    state_text: str = field(default="", converter=plainly)
     """The state as the server calls it."""
 
 
@@ -107,7 +118,7 @@ class PollFailed(Event):
 
     count: int = 1
     """Tasks that were asked about."""
-    error: str
+    error: str = field(converter=plainly)
 
 
 @frozen(kw_only=True)

@@ -70,8 +70,7 @@ class Polling:
 
     One bound given alone moves the other. Together they set the pace: with half of both, tasks are expected to take
     half the time and are seen finished in half the delay. Off-peak tasks that have not begun are looked at every three
-    times `max_interval`, once a minute by default, and tasks whose callback is expected at intervals that grow from
-    five times `min_interval` to three times `max_interval`.
+    times `max_interval`, once a minute by default.
     """
 
     min_interval: float = _DEFAULT_BOUNDS[0]
