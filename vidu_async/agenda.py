@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from vidu_async.watch import Watch
 
-Entry = tuple[float, int, "Watch"]
-"""When it is due, its place among those due at the same moment, and the task."""
+Entry = tuple[float, int, int, "Watch"]
+"""When it is due, its place among those due at the same moment, which of the task's entries it is, and the task."""
 
 
 @define(eq=False)
@@ -37,16 +37,19 @@ class Agenda:
 
     def enter(self, watch: Watch, due: float) -> None:
         """Have a task looked at at a moment."""
-        heapq.heappush(self._heap, (due, next(self._order), watch))
+        watch.entry += 1
+        heapq.heappush(self._heap, (due, next(self._order), watch.entry, watch))
 
     def take(self, now: float, most: int = 1) -> list[Watch]:
         """Take out what is due, up to so many; behind the first also those that may be looked at a little early."""
         taken: list[Watch] = []
         while self._heap and len(taken) < most:
-            due, _, watch = self._heap[0]
+            due, _, entry, watch = self._heap[0]
             if due > now + (watch.slack if taken else 0.0):
                 break
             heapq.heappop(self._heap)
+            if entry != watch.entry:
+                continue  # it was entered anew since then
             watch.is_scheduled = False
             if watch.is_wanted:
                 taken.append(watch)
@@ -55,8 +58,8 @@ class Agenda:
     def spread(self, now: float, over: float) -> None:
         """Put what is overdue off, evenly, so that the last of it is due so many seconds from now."""
         late = sorted(entry for entry in self._heap if entry[0] <= now)
-        moved = {order: now + over * place / len(late) for place, (_, order, _) in enumerate(late)}
-        self._heap = [(moved.get(order, due), order, watch) for due, order, watch in self._heap]
+        moved = {order: now + over * place / len(late) for place, (_, order, *_) in enumerate(late)}
+        self._heap = [(moved.get(order, due), order, entry, watch) for due, order, entry, watch in self._heap]
         heapq.heapify(self._heap)
 
     def clear(self) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from vidu_async.protocol.wire import Listed, Page
+    from vidu_async.watch import Watch
 
 _log = logging.getLogger("vidu_async")
 
@@ -39,7 +40,10 @@ class Listing:
     """Asks for a page of the tasks of these ids, given its token."""
     _rest: float = field(default=_REST, init=False)
     _rests_until: float = field(default=0.0, init=False)
+    _is_suspect: bool = field(default=False, init=False)
+    """Whether it was refused as too much, which may be the list alone."""
     _late_ends: int = field(default=0, init=False)
+    _stale_rest: float = field(default=_LONGEST_REST, init=False)
 
     def is_usable(self, now: float) -> bool:
         """Whether to ask the list."""
@@ -56,7 +60,7 @@ class Listing:
         found: dict[str, Listed] = {}
         for part in _parts(task_ids):
             found.update(await self._find(part))
-        self._rest = _REST
+        self._rest, self._is_suspect = _REST, False
         return found
 
     async def _find(self, task_ids: list[str]) -> dict[str, Listed]:
@@ -74,6 +78,17 @@ class Listing:
         """Leave the list alone for a while: it failed where the tasks themselves did not."""
         self._rests_until, self._rest = now + self._rest, min(self._rest * 2, _LONGEST_REST)
 
+    def suspect(self, watch: Watch) -> None:
+        """Note that it was refused as too much; whether that is the list alone this task's own answer will tell."""
+        self._is_suspect = True
+        watch.is_asked_at_once = True
+
+    def task_answered(self, now: float) -> None:
+        """Note that a task was asked about by itself, and answered."""
+        if self._is_suspect:
+            self._is_suspect = False
+            self.failed(now)
+
     def told_of_end(self) -> None:
         """Note that the list told of an end."""
         self._late_ends = 0
@@ -85,8 +100,8 @@ class Listing:
             return
         self._late_ends += 1
         if self._late_ends >= _LATE_ENDS:
-            _log.warning("the list of tasks is stale: each task is asked about by itself for %g s", _LONGEST_REST)
-            self._late_ends, self._rests_until = 0, now + _LONGEST_REST
+            _log.warning("the list of tasks is stale: each task is asked about by itself for %g s", self._stale_rest)
+            self._late_ends, self._rests_until, self._stale_rest = 0, now + self._stale_rest, self._stale_rest * 2
 
     def rebase(self) -> None:
         """Forget all moments of another event loop's clock."""

@@ -7,19 +7,21 @@ soon, but only as long as most goes well: a quota keeps trouble from making more
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from vidu_async.events import PollFailed, StateRegressed, Throttled
+from vidu_async.events import PollFailed, StateRegressed, Throttled, plainly
 from vidu_async.protocol.errors import (
     APIError,
     ConfigError,
     NotFoundError,
     ProtocolError,
     RateLimitError,
+    RequestTimeoutError,
     ServerError,
     UnsupportedError,
     ViduError,
@@ -45,6 +47,8 @@ _RETRY_AFTER = 120.0
 _FINAL = frozenset({400, 401, 403, 404, 405, 410, 422})
 """Statuses that answer a look for good; anything else may pass."""
 _STAGES = (TaskState.CREATED, TaskState.QUEUEING, TaskState.PROCESSING)
+_SLOW = 15.0
+"""Seconds that the list gets for its answer, as others wait for their turn meanwhile."""
 _UNLISTED = 60.0
 """Seconds without looking in the list for a task that is not in it."""
 
@@ -93,6 +97,7 @@ class Looks:
             self._troubled(watch, error)
             return
         self._went_well()
+        self._listing.task_answered(self._now())
         self._observe(watch, task)
         if watch.is_over and was_shared and not claimed and self._listing.is_usable(self._now()):
             with suppress(ViduError):
@@ -100,15 +105,19 @@ class Looks:
 
     async def _look_into_list(self, watches: list[Watch]) -> None:
         """Ask about many through the list; those that it does not have, or has as ended, are asked by themselves."""
+        failure: ViduError
         try:
-            found = await self._listing.find([watch.task_id for watch in watches])
+            async with asyncio.timeout(_SLOW):
+                found = await self._listing.find([watch.task_id for watch in watches])
         except UnsupportedError as error:
             _log.info("%s: each task is looked at by itself", error.said)
-            for watch in watches:
-                watch.is_asked_at_once = True
+            self._listing.failed(self._now())  # a page that says so may be some portal's
+            _ask_at_once(watches)
             return
         except ViduError as error:
             failure = error
+        except TimeoutError:
+            failure = RequestTimeoutError(f"the list of tasks did not answer within {_SLOW:g} s")
         else:
             self._went_well()
             now = self._now()
@@ -125,24 +134,25 @@ class Looks:
             watch.claimed, watch.is_asked_at_once = row.state, True
             self._listing.told_of_end()
         else:
-            watch.shared_looks += 1
+            watch.shared_looks, watch.is_asked_at_once = watch.shared_looks + 1, False
             known = watch.task
             is_news = known is None or row.state not in _STAGES[: _rank(known.state) + 1]
             self._observe(watch, row.task() if is_news or known is None else known)
 
     async def _list_failed(self, watches: list[Watch], error: ViduError) -> None:
-        """Find out whether it is the list alone that fails: then the others are looked at by themselves."""
+        """Find out whether it is the list alone that fails: then each is looked at by itself for a while."""
+        if isinstance(error, RateLimitError):
+            self._put_off(watches, error)
+            self._listing.suspect(watches[0])  # once the gate opens
+            return
         first, *others = watches
-        is_answer = isinstance(error, (APIError, ProtocolError)) and not isinstance(error, RateLimitError)
-        if is_answer:
-            await self._look_at(first)
-        if is_answer and first.trouble is None and first.failure is None:
+        await self._look_at(first)
+        if first.trouble is None:
             self._listing.failed(self._now())
-            _log.warning("the list of tasks failed (%s): each is looked at by itself for a while", error.said)
-            for watch in others:
-                watch.is_asked_at_once = True
+            _log.warning("the list of tasks failed (%s): each is looked at by itself for a while", plainly(error.said))
+            _ask_at_once(others)
         else:
-            self._put_off(others if is_answer else watches, error)  # the first has been put off by its own look
+            self._put_off(others, error)
 
     def _went_well(self) -> None:
         self._quota.earn()
@@ -171,7 +181,7 @@ class Looks:
         if isinstance(error, RateLimitError):
             self._close_for_all(error)
         if is_first:
-            _log.warning("looking at task %s failed, waiting goes on: %s", watches[0].task_id, error.said)
+            _log.warning("looking at task %s failed, waiting goes on: %s", watches[0].task_id, plainly(error.said))
 
     def _close_for_all(self, error: RateLimitError) -> None:
         """Look at nothing for a while: the server speaks of the account."""
@@ -189,6 +199,11 @@ class Looks:
             return False
         is_lag = isinstance(error, NotFoundError) and watch.vouched is not None and now - watch.vouched < _LAG
         return not is_lag
+
+
+def _ask_at_once(watches: list[Watch]) -> None:
+    for watch in watches:
+        watch.is_asked_at_once = True
 
 
 def _rank(state: TaskState) -> int:

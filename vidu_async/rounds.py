@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from vidu_async.agenda import Agenda
-from vidu_async.protocol.checks import is_positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -46,6 +45,7 @@ class Rounds:
     _can_share: Callable[[float], bool]
     """Whether some may share a request, at a moment."""
     _max_per_second: Callable[[], float | None]
+    """A positive number, or None for no bound. It must not fail."""
     _alone: Agenda = field(factory=Agenda, init=False)
     """What is looked at by itself next time."""
     _shared: Agenda = field(factory=Agenda, init=False)
@@ -124,7 +124,8 @@ class Rounds:
         moments = [moment for moment in (self._alone.first, shared) if moment is not None]
         if not moments:
             return
-        when = max(min(moments), self._next_start, self._opens)
+        # Not before now: what is overdue since others were looked at is no sign that the loop stood still.
+        when = max(min(moments), self._next_start, self._opens, self._loop.time())
         if self._timer is not None:
             if self._timer_at <= when:
                 return
@@ -170,7 +171,7 @@ class Rounds:
 
     def _start(self, loop: asyncio.AbstractEventLoop, watches: list[Watch], now: float) -> None:
         most = self._max_per_second()
-        self._next_start = now + (1 / most if most is not None and is_positive(most) else 0.0)
+        self._next_start = now + (1 / most if most else 0.0)
         for watch in watches:
             watch.is_scheduled = True  # until it was looked at
         look = loop.create_task(self._ask(watches))

@@ -6,6 +6,7 @@ What is terminal stays terminal, whatever a later answer says. Times are `loop.t
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
     from vidu_async.protocol.errors import ViduError
     from vidu_async.protocol.models import Task
 
+_log = logging.getLogger("vidu_async")
+
 PATIENCE = 3600.0
 """Default deadline of a wait in seconds: tasks take minutes."""
 OFF_PEAK_PATIENCE = 49 * 3600.0
 """The same once an answer says `off_peak`: those take up to 48 hours."""
 _STATES_KEPT = 64
 """Distinct states kept of one task; Vidu has five."""
-_BY_ITSELF_EVERY = 50
-"""One look in so many does not trust the list."""
-_PHASES = itertools.cycle(range(0, _BY_ITSELF_EVERY - 1, 7))
+_TRUSTED = 50
+"""One look in so many, at least, does not trust the list."""
+_PHASES = itertools.cycle(range(_TRUSTED // 5))
 
 
 @define(eq=False, weakref_slot=True)
@@ -70,6 +73,8 @@ class Watch:
     claimed: TaskState | None = field(default=None, init=False)
     """How it ended by the list's account. Only its own answer counts, so it is asked for."""
     is_scheduled: bool = field(default=False, init=False)
+    entry: int = field(default=0, init=False)
+    """How often it was entered into an agenda: only the latest entry counts."""
     is_asked_at_once: bool = field(default=False, init=False)
     """Whether what the list said of it is to be found out now."""
     has_been_looked_at: bool = field(default=False, init=False)
@@ -119,10 +124,14 @@ class Watch:
             self.off_peak,
         )
 
-    def is_alone(self, now: float) -> bool:
-        """Whether it has to be asked about by itself: for its result, or since the list may not know."""
-        is_due = self.shared_looks >= _BY_ITSELF_EVERY - 1
-        return self.claimed is not None or bool(self.empty_looks) or now < self.unlisted_until or is_due
+    def is_alone(self, now: float, crowd: int) -> bool:
+        """Whether it has to be asked about by itself: for its result, or since the list may not know.
+
+        The larger the crowd, the longer the list is trusted: one look in ten does not with a few tasks, one in fifty
+        with a thousand.
+        """
+        is_due = self.shared_looks >= min(_TRUSTED, max(_TRUSTED // 5, crowd // 20)) - 1
+        return self.is_asked_at_once or bool(self.empty_looks) or now < self.unlisted_until or is_due
 
     @property
     def span_of_beginning(self) -> tuple[float, float] | None:
@@ -166,6 +175,7 @@ class Watch:
         """Forget all moments of another event loop's clock."""
         self.looked = self.idle_until = self.running_by = None
         self.unlisted_until, self.is_scheduled = 0.0, False
+        self.entry += 1
         self.began = None if self.began is None else now
         self.vouched = None if self.vouched is None else now
 
@@ -182,9 +192,11 @@ class Watch:
 
     def let_go(self) -> None:
         """Give back the places held for the task, once."""
-        releases, self.releases = self.releases, []
-        for release in releases:
-            release()
+        while self.releases:
+            try:
+                self.releases.pop(0)()
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                _log.exception("a place held for task %s could not be given back", self.task_id)
 
 
 def _kind(endpoint: str, task: Task | None) -> Kind:

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from attrs import define, field
 
-from vidu_async.events import Finished, StateChanged, StateRegressed
+from vidu_async.events import Finished, StateChanged, StateRegressed, plainly
 from vidu_async.learning import Learner
 from vidu_async.looks import Looks
 from vidu_async.polling import Polling
@@ -70,7 +70,7 @@ class Watcher:
         self._rounds = Rounds(
             self._ask,
             self._listing.is_usable,
-            lambda: self._policy.max_per_second,
+            self._max_per_second,
         )
         self._looks = Looks(
             self._query,
@@ -135,12 +135,15 @@ class Watcher:
             _log.warning("task %s answers %s as nothing of its kind: see task.raw", task.id, ", ".join(task.unread))
         is_news = watch.learn(task)
         if is_news and task.state is TaskState.UNKNOWN and task.state_text:
-            _log.warning("task %s is in a state unknown here, %r: waiting goes on", task.id, task.state_text)
-        if before is None or before.state is not task.state:
-            self._moved(watch, before, task, now if looked is None else (looked + now) / 2)
-        watch.note_stage(task.state, now)
-        if is_news:
-            watch.tell()
+            said = plainly(task.state_text)
+            _log.warning("task %s is in a state unknown here, %r: waiting goes on", task.id, said)
+        try:
+            if before is None or before.state is not task.state:
+                self._moved(watch, before, task, now if looked is None else (looked + now) / 2)
+        finally:  # whatever others make of it, those who wait are told
+            watch.note_stage(task.state, now)
+            if is_news:
+                watch.tell()
 
     def _moved(self, watch: Watch, before: Task | None, task: Task, at: float) -> None:
         """Tell of another state, which was reached at about that moment."""
@@ -156,7 +159,10 @@ class Watcher:
         if task.state is TaskState.SUCCESS and watch.idle_until is not None:
             low, high = watch.span_of_beginning or (watch.idle_until, watch.idle_until)
             self._teach(watch, at - (low + high) / 2)
-        self._on_finished(watch, task)
+        try:
+            self._on_finished(watch, task)
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _log.exception("the end of task %s could not be noted", watch.task_id)
         seconds = None if watch.began is None else at - watch.began
         self._report(Finished(state=task.state, credits=task.credits, err_code=task.err_code, seconds=seconds, **names))
 
@@ -214,13 +220,21 @@ class Watcher:
             due = self._rounds.next_turn(now)
         else:
             due = max(now, watch.looked + interval + self._put_apart(watch, interval))
-        self._rounds.enter(watch, due, alone=watch.is_alone(now))
+        self._rounds.enter(watch, due, alone=watch.is_alone(now, len(self._rounds)))
 
     def _put_apart(self, watch: Watch, interval: float) -> float:
         """Return seconds to add to an interval, so that a crowd does not stay together."""
         self._phase = (self._phase + _GOLDEN) % 1.0
         share = _JITTER if watch.has_been_looked_at else 1.0
         return self._phase * share * min(_SPREAD, 2 * interval) * min(1.0, len(self._rounds) / _CROWD)
+
+    def _max_per_second(self) -> float | None:
+        try:
+            most = self._policy.max_per_second
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _log.exception("the polling policy failed; looks are not bounded")
+            return None
+        return most if most is not None and is_positive(most) else None
 
     def _interval(self, watch: Watch) -> float:
         waiting = watch.waiting
