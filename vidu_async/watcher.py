@@ -216,7 +216,9 @@ class Watcher:
             return
         interval = self._interval(watch)
         watch.slack = interval * _SLACK
-        if watch.is_asked_at_once or watch.looked is None:
+        if watch.claimed is not None:
+            due = now  # a result is waiting
+        elif watch.is_asked_at_once or watch.looked is None:
             due = self._rounds.next_turn(now)
         else:
             due = max(now, watch.looked + interval + self._put_apart(watch, interval))
