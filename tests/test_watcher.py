@@ -464,7 +464,7 @@ def broken(*_: object) -> NoReturn:
 def test_a_place_that_cannot_be_given_back_keeps_no_other(caplog: pytest.LogCaptureFixture) -> None:
     """Each is given back, whatever becomes of those before."""
     watch, given = Watch("a"), list[int]()
-    watch.releases = [lambda: given.append(1), broken, lambda: given.append(2)]
+    watch.releases = (lambda: given.append(1), broken, lambda: given.append(2))
     watch.let_go()
     assert given == [1, 2]
     assert "could not be given back" in caplog.text
@@ -596,7 +596,7 @@ def filled(entries: list[tuple[float, float]]) -> tuple[Agenda, dict[str, tuple[
     agenda, known = Agenda(), {}
     for number, (due, slack) in enumerate(entries):
         watch = Watch(str(number))
-        watch.slack, watch.listeners = slack, [lambda: None]
+        watch.slack, watch.listeners = slack, (lambda: None,)
         agenda.enter(watch, due)
         known[watch.task_id] = (due, slack)
     return agenda, known

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -43,8 +44,8 @@ class Watch:
     endpoint: str = field(default="", init=False)
     off_peak: bool = field(default=False, init=False)
     task: Task | None = field(default=None, init=False)
-    history: list[Task] = field(factory=list, init=False)
-    """Answers that showed a new state, in order."""
+    history: tuple[Task, ...] = field(default=(), init=False)
+    """Answers that showed a new state, in order. Tuples, here and below: an empty one takes no memory."""
     failure: ViduError | None = field(default=None, init=False)
     """Why looking was given up; the next listener has it tried again."""
     trouble: ViduError | None = field(default=None, init=False)
@@ -53,8 +54,8 @@ class Watch:
     """Looks in a row that brought nothing."""
     retry_in: float | None = field(default=None, init=False)
     """Seconds after which that is made good, if sooner than usual."""
-    listeners: list[Callable[[], None]] = field(factory=list, init=False)
-    releases: list[Callable[[], None]] = field(factory=list, init=False)
+    listeners: tuple[Callable[[], None], ...] = field(default=(), init=False)
+    releases: tuple[Callable[[], None], ...] = field(default=(), init=False)
     """What to call at the end even if nobody listens."""
     began: float | None = field(default=None, init=False)
     """When it was first asked about or heard of."""
@@ -85,9 +86,6 @@ class Watch:
     unlisted_until: float = field(default=0.0, init=False)
     """Until when it is not looked for in the list, which did not have it."""
 
-    _kind: Kind | None = field(default=None, init=False)
-    _kind_of: Task | None = field(default=None, init=False)
-
     @property
     def is_over(self) -> bool:
         """Whether nothing more is to be learned."""
@@ -106,9 +104,10 @@ class Watch:
     @property
     def kind(self) -> Kind:
         """What tells how long it may take."""
-        if self._kind is None or self._kind_of is not self.task:
-            self._kind, self._kind_of = _kind(self.endpoint, self.task), self.task
-        return self._kind
+        task = self.task
+        if task is None:
+            return _kind(self.endpoint, "", "", None)
+        return _kind(self.endpoint or task.type or "", task.model or "", task.resolution or "", task.duration)
 
     @property
     def waiting(self) -> Waiting:
@@ -159,9 +158,9 @@ class Watch:
         if all((seen.state, seen.state_text) != (task.state, task.state_text) for seen in self.history):
             is_news = True
             if len(self.history) < _STATES_KEPT or self.is_over:
-                self.history.append(self.task)
+                self.history = (*self.history, self.task)
         elif self.is_over:
-            self.history[-1] = self.task
+            self.history = (*self.history[:-1], self.task)
         return is_news
 
     def note_stage(self, state: TaskState, now: float) -> None:
@@ -179,27 +178,45 @@ class Watch:
         self.began = None if self.began is None else now
         self.vouched = None if self.vouched is None else now
 
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Call a listener no more."""
+        if listener in self.listeners:
+            place = self.listeners.index(listener)
+            self.listeners = self.listeners[:place] + self.listeners[place + 1 :]
+
     def tell(self) -> None:
         """Call everybody who listens, and whoever holds a place for the task if it will not come back."""
-        for listener in tuple(self.listeners):
+        for listener in self.listeners:
             try:
                 listener()
             except RuntimeError:  # its event loop was closed, and it with it
-                if listener in self.listeners:
-                    self.listeners.remove(listener)
+                self.forget(listener)
         if self.is_over or self.failure:
             self.let_go()
 
     def let_go(self) -> None:
         """Give back the places held for the task, once."""
         while self.releases:
+            release, *rest = self.releases
+            self.releases = tuple(rest)
             try:
-                self.releases.pop(0)()
+                release()
             except Exception:  # noqa: BLE001 - logged with its traceback
                 _log.exception("a place held for task %s could not be given back", self.task_id)
 
 
-def _kind(endpoint: str, task: Task | None) -> Kind:
-    if task is None:
-        return Kind(endpoint)
-    return Kind(endpoint or task.type or "", task.model or "", task.resolution or "", task.duration)
+@define(eq=False)
+class Listening:
+    """A listener and what it listens to; called, it ends. It is small: ten thousand may wait."""
+
+    _watch: Watch
+    _listener: Callable[[], None]
+
+    def __call__(self) -> None:
+        """Listen no more."""
+        self._watch.forget(self._listener)
+
+
+@lru_cache(maxsize=256)
+def _kind(endpoint: str, model: str, resolution: str, duration: float | None) -> Kind:
+    return Kind(endpoint, model, resolution, duration)  # one for all tasks of a kind

@@ -22,7 +22,7 @@ from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError
 from vidu_async.protocol.models import TaskState
 from vidu_async.rounds import Rounds
-from vidu_async.watch import Watch
+from vidu_async.watch import Listening, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -98,9 +98,9 @@ class Watcher:
         if self._is_closed:
             raise ConfigError(f"the client is closed; make a new one to wait for task {watch.task_id}")
         watch.failure = None
-        watch.listeners.append(listener)
+        watch.listeners = (*watch.listeners, listener)
         self._schedule(watch)
-        return lambda: watch.listeners.remove(listener) if listener in watch.listeners else None
+        return Listening(watch, listener)
 
     async def changed(self, watch: Watch) -> None:
         """Wait for the next change."""
@@ -113,7 +113,7 @@ class Watcher:
 
     def hold(self, watch: Watch, release: Callable[[], None]) -> None:
         """Look at a task until it ends or its patience does, even if nobody listens, and then call `release`."""
-        watch.releases.append(release)
+        watch.releases = (*watch.releases, release)
         watch.tell() if watch.is_over else self._schedule(watch)
 
     # What is learned

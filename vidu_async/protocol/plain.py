@@ -5,6 +5,7 @@ The rule: it says what `dialects.upright` says, or leaves it to that. https://pl
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 from vidu_async.protocol import words
@@ -20,6 +21,9 @@ _ASIDE = (
 )
 """Names of what a task was given, which tell nothing of how it is."""
 _KNOWN = frozenset({*_KEPT, *_ASIDE, "id", "task_id", "state", "err_code", "creations"})
+_FEW_WORDS = ("type", "model", "resolution")
+"""Fields that say the same of most tasks: it is kept once for all of them."""
+_LONGEST_WORD = 32
 _LINKS = ("url", "cover_url", "watermarked_url")
 _OF_A_CREATION = frozenset({*_LINKS, "id", "video", "moderation_url"})
 
@@ -37,7 +41,10 @@ def plain(value: object, asked: str = "") -> Upright | None:
     if creations is None or bool(creations) is not (state is TaskState.SUCCESS):
         return None
     task: dict[str, Any] = {name: item for name in _KEPT if (item := value.get(name)) is not None and item != ""}
-    task |= {"id": asked or identity, "state": state, "state_text": word, "creations": creations}
+    for name in _FEW_WORDS:
+        if isinstance(said := task.get(name), str) and len(said) <= _LONGEST_WORD:
+            task[name] = intern(said)
+    task |= {"id": asked or identity, "state": state, "state_text": state.value, "creations": creations}
     return Upright(task | {"err_code": None, "err_msg": None}, identity, is_sure=True)
 
 

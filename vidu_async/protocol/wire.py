@@ -154,7 +154,7 @@ class Listed:
 
     def task(self) -> Task:
         """Return all that the row says."""
-        return task_from(self._fields, json.dumps(self._row).encode())
+        return task_from(self._fields, json.dumps(self._row, separators=(",", ":")).encode())
 
 
 @frozen
