@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import define, field
 
 from vidu_async.flight import Flight, Phase
-from vidu_async.protocol.answers import Answer
+from vidu_async.protocol.answers import HEADERS, Answer
 from vidu_async.protocol.errors import (
     ConfigError,
     ConnectError,
@@ -50,7 +50,7 @@ ANSWER_LIMIT = 8 * 1024 * 1024
 """Bytes of an answer that are read; a creation's may echo the images it was sent, and gets that much more."""
 ERROR_LIMIT = 64 * 1024
 _ANSWER_BUDGET = 1.5
-"""How many times `Timeouts.read` a whole answer may take: a byte now and then is no silence, and no answer either."""
+"""How many times `Timeouts.read` a creation's answer may take: a byte now and then is no silence, and no answer."""
 _NO_HURRY = nullcontext[None]()
 """For requests whose deadline aiohttp keeps, which is cheaper."""
 _PIECE = 64 * 1024
@@ -91,7 +91,7 @@ class Transport:
         from vidu_async.upload import Upload  # noqa: PLC0415 - imports aiohttp
 
         now = asyncio.get_running_loop().time
-        stall = asyncio.timeout(None)
+        stall = asyncio.timeout(self.timeouts.connect)
 
         async def commit_unhurried() -> None:
             stall.reschedule(None)  # the journal has a deadline of its own
@@ -102,7 +102,7 @@ class Transport:
         failure: ViduError
         flight.phase = Phase.CONNECTING
         try:
-            return await self._exchange("fresh", call, stall, {"data": upload, "trace_request_ctx": flight}, body.size)
+            return await self._exchange("fresh", call, stall, {"data": upload}, body.size)
         except ViduError as error:
             failure = flight.failure or error
             upload.abort()
@@ -113,7 +113,9 @@ class Transport:
             flight.is_over = True
         if flight.phase is Phase.CONNECTING and isinstance(failure, (TransportError, RequestTimeoutError)):
             # Such as a proxy that closed in the middle of its greeting: by its type alone, anything may have happened.
-            failure = ConnectError(failure.said, phase="proxy" if self._proxy else "connect")
+            is_late = isinstance(failure, RequestTimeoutError)
+            said = _no_connection(call.url) if is_late else failure.said
+            failure = ConnectError(said, phase="proxy" if self._proxy else "connect")
         raise failure
 
     async def _exchange(
@@ -125,7 +127,6 @@ class Transport:
         echo: int = 0,
     ) -> Answer:
         """Ask and read the answer, which may repeat `echo` bytes of the question."""
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"} if call.body is not None else {}
         failure: ViduError | asyncio.CancelledError
         try:
             async with (
@@ -134,7 +135,7 @@ class Transport:
                     call.method,
                     call.url,
                     params=call.params or None,
-                    headers={**self.gateway.headers, **headers, **self._key.header(self.gateway)},
+                    headers=self._headers(is_json=call.body is not None),
                     allow_redirects=False,
                     raise_for_status=False,
                     **self._ways(road),
@@ -143,7 +144,8 @@ class Transport:
             ):
                 cap = echo + (ANSWER_LIMIT if response.ok else ERROR_LIMIT)
                 content = self._key.hidden_in(await _read(response, cap, whole=response.ok))
-                named = {name: self._key.hidden_in_text(value) for name, value in _named(response.headers).items()}
+                told, hide = response.headers, self._key.hidden_in_text
+                named = {name: hide(told[name]) for name in HEADERS if name in told}
                 return Answer(response.status, content, named, f"{call.method} {call.url}")
         except ViduError:
             raise
@@ -168,18 +170,23 @@ class Transport:
             failure = _failure(error, url)
         raise failure
 
+    def _headers(self, *, is_json: bool) -> dict[str, str]:
+        """Return the headers of requests for the gateway."""
+        sent = {"Content-Type": "application/json", "Accept-Encoding": "identity"} if is_json else {}
+        return {**self.gateway.headers, **sent, **self._key.header(self.gateway)}
+
     def _ways(self, road: str) -> dict[str, Any]:
         """Return what aiohttp is told with each request on a road."""
         if road not in self._told:
             import aiohttp  # noqa: PLC0415 - imported on first use
 
-            # The other roads may make requests wait for a connection of theirs, which is no fault of the server's.
-            connect = self.timeouts.connect if road == "fresh" else None
-            total = self.timeouts.read * _ANSWER_BUDGET + self.timeouts.connect if road == "pool" else None
-            patience = aiohttp.ClientTimeout(
-                total=total, connect=connect, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read
-            )
-            self._told[road] = {"timeout": patience, "proxy": self._proxy, "ssl": self._ssl}
+            connect, read = self.timeouts.connect, self.timeouts.read
+            patience = {
+                "pool": aiohttp.ClientTimeout(total=connect + read, sock_connect=connect),
+                "fresh": aiohttp.ClientTimeout(sock_read=read),  # the other deadlines are kept by `send`
+                "download": aiohttp.ClientTimeout(sock_connect=connect, sock_read=read),
+            }
+            self._told[road] = {"timeout": patience[road], "proxy": self._proxy, "ssl": self._ssl}
         return self._told[road]
 
     def _session(self, road: str) -> aiohttp.ClientSession:
@@ -196,11 +203,8 @@ class Transport:
     def _open(self, road: str) -> aiohttp.ClientSession:
         import aiohttp  # noqa: PLC0415 - imported on first use
 
-        fresh = road == "fresh"
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(_note_departure)  # awaited before the first byte is handed over
         connector = aiohttp.TCPConnector(limit=_POOL)
-        if fresh:
+        if road == "fresh":
             from vidu_async.upload import keep_unsent_low  # noqa: PLC0415 - imports aiohttp
 
             connector = aiohttp.TCPConnector(force_close=True, limit=0, socket_factory=keep_unsent_low)
@@ -208,7 +212,6 @@ class Transport:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "vidu_async"},
-            trace_configs=[trace] if fresh else [],
         )
 
     async def aclose(self) -> None:
@@ -297,10 +300,6 @@ def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:
         loop.call_soon_threadsafe(closer.cancel)
 
 
-async def _note_departure(_: object, context: Any, __: object) -> None:  # noqa: ANN401 - aiohttp hands over ours
-    context.trace_request_ctx.phase = Phase.UPLOADING
-
-
 def _named(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
@@ -320,11 +319,19 @@ async def _read(response: aiohttp.ClientResponse, limit: int, *, whole: bool) ->
     return bytes(body[:limit])
 
 
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
+
+
+def _no_connection(url: str) -> str:
+    return f"no connection to {_host(url)} in time (Timeouts.connect)"
+
+
 def _failure(error: Exception, url: str) -> ViduError:  # noqa: C901, PLR0911 - a table, one row a kind
     """Sort what aiohttp and the sockets raise. This names what happened; what it means for money, a `Flight` tells."""
     import aiohttp  # noqa: PLC0415 - imported on first use
 
-    host = url.partition("://")[2].partition("/")[0]
+    host = _host(url)
     what = f"{type(error).__name__}: {error.strerror or error}" if isinstance(error, OSError) else type(error).__name__
     match error:
         case aiohttp.ClientHttpProxyError():
@@ -340,7 +347,7 @@ def _failure(error: Exception, url: str) -> ViduError:  # noqa: C901, PLR0911 - 
         case aiohttp.ClientConnectorError():
             return ConnectError(f"{host} cannot be reached ({error.strerror})")
         case aiohttp.ConnectionTimeoutError():
-            return ConnectError(f"no connection to {host} in time (Timeouts.connect)")
+            return ConnectError(_no_connection(url))
         case TimeoutError():
             return RequestTimeoutError(f"no answer from {host} in time (Timeouts.read and .write)")
         case aiohttp.InvalidURL():

@@ -6,6 +6,11 @@ from attrs import field, frozen
 
 from vidu_async.protocol.values import number
 
+TRACE_HEADERS = ("x-trace-id", "trace-id", "x-request-id", "x-oneapi-request-id", "request-id")
+"""Where servers say by what name they have noted a request."""
+HEADERS = ("content-type", "date", "location", "retry-after", *TRACE_HEADERS)
+"""All that are read of an answer."""
+
 
 @frozen
 class Answer:

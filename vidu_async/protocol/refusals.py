@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from vidu_async.protocol import words
+from vidu_async.protocol.answers import TRACE_HEADERS
 from vidu_async.protocol.checks import shown
 from vidu_async.protocol.errors import (
     APIError,
@@ -85,7 +86,6 @@ _ANSWERS = frozenset(
     {*_REASON_NAMES, *_MESSAGE_NAMES, *words.TASK_IDS, "error", "errors", "response", "statuscode", "state"}
 )
 """Names by which an object in a text is somebody's answer."""
-_TRACE_HEADERS = ("x-trace-id", "trace-id", "x-request-id", "x-oneapi-request-id", "request-id")
 _TRACE_IN_WORDS = re.compile(r"\b(?:trace|request)[ _-]?id\W{1,3}([\w-]{6,})", re.IGNORECASE)
 _ERRORS = range(400, 600)
 _SERVER = 500
@@ -247,7 +247,7 @@ def error_from(answer: Answer, sent: Mapping[str, Any] | None = None) -> APIErro
     details: dict[str, Any] = {
         "status": status,
         "reason": said.reason,
-        "trace_id": said.trace_id or next(filter(None, map(answer.headers.get, _TRACE_HEADERS)), ""),
+        "trace_id": said.trace_id or next(filter(None, map(answer.headers.get, TRACE_HEADERS)), ""),
         "readable": isinstance(value, dict) or bool(said),
         "advice": known.advice if known else "",
     }
