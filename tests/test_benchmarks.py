@@ -217,7 +217,7 @@ def test_imports_are_compared(server: Server) -> None:
     """Ours and aiohttp's, each more than nothing."""
     part = imports.measure(server, TINY)
 
-    assert [line[0] for line in part.tables[0].lines[:2]] == ["vidu_async", "aiohttp"]
+    assert [line[0] for line in part.tables[0].lines[:3]] == ["vidu_async", "vidu_async, its client", "aiohttp"]
     assert part.rows[0].met is not None
 
 

@@ -27,10 +27,26 @@ def printed(program: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
-def test_the_import_is_light() -> None:
-    """Neither aiohttp nor what only some calls need is loaded by it."""
-    heavy = ["aiohttp", "backoff", "yarl", "sqlite3", "vidu_async.testing", "pytest"]
-    assert printed(f"import sys, vidu_async; print([name for name in {heavy} if name in sys.modules])") == "[]\n"
+@pytest.mark.parametrize(
+    ("line", "heavy"),
+    [
+        ("import vidu_async", ["asyncio", "attrs", "cattrs", "logging", "vidu_async.client"]),
+        ("from vidu_async import ViduError", ["asyncio", "cattrs", "vidu_async.client"]),
+        ("from vidu_async import *", ["aiohttp", "backoff", "yarl", "sqlite3", "vidu_async.testing", "pytest"]),
+    ],
+)
+def test_an_import_loads_no_more_than_its_names_need(line: str, heavy: list[str]) -> None:
+    """What only some names or some calls need is loaded with them."""
+    program = f"{line}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
+    assert printed(program) == "[]\n"
+
+
+def test_a_name_that_is_none_is_refused_as_of_any_module() -> None:
+    """And what is refused is no import."""
+    with pytest.raises(AttributeError, match="module 'vidu_async' has no attribute 'ViduClinet'"):
+        _ = vidu_async.ViduClinet  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match="cannot import name 'ViduClinet'"):
+        exec("from vidu_async import ViduClinet")
 
 
 def test_the_pytest_plugin_loads_no_http() -> None:
@@ -40,10 +56,9 @@ def test_the_pytest_plugin_loads_no_http() -> None:
 
 def test_all_names_are_public_and_sorted() -> None:
     """And there are no others."""
-    assert vidu_async.__all__ == sorted(vidu_async.__all__)
-    public = {name for name, value in vars(vidu_async).items() if not name.startswith("_")}
-    modules = {name for name, value in vars(vidu_async).items() if inspect.ismodule(value)}
-    assert public - modules == set(vidu_async.__all__)
+    assert vidu_async.__all__ == sorted(vidu_async.__all__) == dir(vidu_async)
+    for name in vidu_async.__all__:
+        assert getattr(vidu_async, name) is not None
 
 
 def test_every_error_is_public_and_in_the_drawing() -> None:

@@ -1,59 +1,66 @@
-"""The asyncio-native client of the Vidu video and image generation API."""
+"""The asyncio-native client of the Vidu video and image generation API.
 
-from vidu_async.client import ViduClient
-from vidu_async.handle import TaskHandle
-from vidu_async.journal_file import Journal
-from vidu_async.limiter import Limiter, Limits
-from vidu_async.polling import Polling, PollingPolicy
-from vidu_async.protocol.checks import WatermarkPosition
-from vidu_async.protocol.errors import (
-    APIError,
-    AuthenticationError,
-    CancelRefusedError,
-    ConfigError,
-    ConnectError,
-    DownloadError,
-    IdempotencyConflictError,
-    InsufficientCreditsError,
-    JournalError,
-    LimiterFullError,
-    MissingExtraError,
-    NotFoundError,
-    PermissionDeniedError,
-    PolicyViolationError,
-    ProtocolError,
-    ProxyError,
-    RateLimitError,
-    RequestTimeoutError,
-    ResultMissingError,
-    ServerError,
-    SubmissionUnknownError,
-    TaskCancelledError,
-    TaskError,
-    TaskFailedError,
-    TaskTimeoutError,
-    TLSError,
-    TransportError,
-    UnsupportedError,
-    ValidationError,
-    ViduError,
-    ViduWarning,
-)
-from vidu_async.protocol.gateway import Gateway
-from vidu_async.protocol.models import Creation, Credits, Task, TaskState, VideoInfo
-from vidu_async.protocol.requests import (
-    ImageToVideo,
-    RawRequest,
-    ReferenceToImage,
-    ReferenceToVideo,
-    Request,
-    StartEndToVideo,
-    Subject,
-    TextToVideo,
-    request_from_wire,
-)
-from vidu_async.reconcile import Unresolved
-from vidu_async.settings import Timeouts
+Each name is imported when it is first used: whoever needs only an error class, or nothing yet, waits for nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidu_async.client import ViduClient
+    from vidu_async.handle import TaskHandle
+    from vidu_async.journal_file import Journal
+    from vidu_async.limiter import Limiter, Limits
+    from vidu_async.polling import Polling, PollingPolicy
+    from vidu_async.protocol.checks import WatermarkPosition
+    from vidu_async.protocol.errors import (
+        APIError,
+        AuthenticationError,
+        CancelRefusedError,
+        ConfigError,
+        ConnectError,
+        DownloadError,
+        IdempotencyConflictError,
+        InsufficientCreditsError,
+        JournalError,
+        LimiterFullError,
+        MissingExtraError,
+        NotFoundError,
+        PermissionDeniedError,
+        PolicyViolationError,
+        ProtocolError,
+        ProxyError,
+        RateLimitError,
+        RequestTimeoutError,
+        ResultMissingError,
+        ServerError,
+        SubmissionUnknownError,
+        TaskCancelledError,
+        TaskError,
+        TaskFailedError,
+        TaskTimeoutError,
+        TLSError,
+        TransportError,
+        UnsupportedError,
+        ValidationError,
+        ViduError,
+        ViduWarning,
+    )
+    from vidu_async.protocol.gateway import Gateway
+    from vidu_async.protocol.models import Creation, Credits, Task, TaskState, VideoInfo
+    from vidu_async.protocol.requests import (
+        ImageToVideo,
+        RawRequest,
+        ReferenceToImage,
+        ReferenceToVideo,
+        Request,
+        StartEndToVideo,
+        Subject,
+        TextToVideo,
+        request_from_wire,
+    )
+    from vidu_async.reconcile import Unresolved
+    from vidu_async.settings import Timeouts
 
 __all__ = [
     "APIError",
@@ -113,3 +120,25 @@ __all__ = [
     "WatermarkPosition",
     "request_from_wire",
 ]
+
+_HOMES = (
+    *("protocol.errors", "protocol.models", "protocol.checks", "protocol.gateway", "protocol.requests"),
+    *("settings", "polling", "limiter", "reconcile", "journal_file", "handle", "client"),
+)
+"""Where the names are, what needs least first."""
+
+
+if not TYPE_CHECKING:  # a type checker would take it for leave to use any name
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            for home in _HOMES:
+                found = vars(import_module(f"vidu_async.{home}"))
+                if name in found:
+                    globals()[name] = found[name]
+                    return found[name]
+        raise AttributeError(f"module 'vidu_async' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
