@@ -65,12 +65,12 @@ SUBJECTS = "subjects"
 """The endpoint of stored subjects, which costs credits, too, but takes no payload."""
 
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # each for the same number of bytes
 
 
 def new_key() -> str:
     """Return 130 random bits as 26 lower-case letters and digits."""
-    return "".join([_LETTERS[byte % 32] for byte in secrets.token_bytes(26)])
+    return secrets.token_bytes(26).translate(_LETTERS).decode()
 
 
 def hashed(text: object) -> str:

@@ -267,9 +267,13 @@ class Limiter:
 
     def _opens_at(self, now: float) -> float:
         """Return when the next submission may start, if nothing is given back until then."""
-        sending, in_flight = len(self._out), self._in_flight
-        is_full = sending >= self.limits.submissions or in_flight >= (self.limits.in_flight or math.inf)
-        if is_full or (sending and (self._at_once.is_doubtful or self._tasks.is_doubtful)):
+        sending = len(self._out)
+        if sending >= self.limits.submissions:
+            return math.inf
+        in_flight = self._in_flight
+        if in_flight >= (self.limits.in_flight or math.inf) or (
+            sending and (self._at_once.is_doubtful or self._tasks.is_doubtful)
+        ):
             return math.inf
         return max(
             now, self._opens, self._next_start, self._at_once.opens(sending, now), self._tasks.opens(in_flight, now)
@@ -279,7 +283,7 @@ class Limiter:
         """Give permits to the head of the queue while there is place; called whenever anything changed."""
         while self._queue and self._loop is not None and not self._loop.is_closed():
             now = self._loop.time()
-            if self._loose and self._in_flight >= self._tasks.most:
+            if self._tasks.most < math.inf and self._loose and self._in_flight >= self._tasks.most:
                 self._take_in()
                 continue  # those who had ended have given places back, and perhaps out
             if (opens := self._opens_at(now)) > now:

@@ -250,7 +250,9 @@ def _is_local(value: object, accepted: frozenset[str] | None) -> bool:
         return any(_is_local(item, _FIELDS.get(name)) for name, item in value.items())
     if isinstance(value, (list, tuple)):
         return any(_is_local(item, accepted) for item in value)
-    return isinstance(value, (bytes, PathLike)) or bool(accepted and isinstance(value, str) and not is_remote(value))
+    if isinstance(value, str):
+        return bool(accepted) and not is_remote(value)
+    return value is not None and not isinstance(value, (int, float)) and isinstance(value, (bytes, PathLike))
 
 
 def resolved(body: Mapping[str, Any]) -> dict[str, Any]:

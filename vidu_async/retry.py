@@ -19,9 +19,12 @@ def waits(least: float = 0.5, most: float = 20.0) -> Iterator[float]:
     # Imported now: when a wait is needed, there may be no file left to import it from.
     from backoff import expo, full_jitter  # noqa: PLC0415 - imported on first use
 
-    bounds = expo(base=2, factor=least, max_value=most)
-    bounds.send(None)  # its first yield hands over nothing
-    return map(full_jitter, bounds)
+    def drawn() -> Iterator[float]:
+        bounds = expo(base=2, factor=least, max_value=most)
+        bounds.send(None)  # its first yield hands over nothing
+        yield from map(full_jitter, bounds)
+
+    return drawn()
 
 
 def wait(tries: int, least: float = 0.5, most: float = 20.0) -> float:

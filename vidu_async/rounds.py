@@ -77,7 +77,8 @@ class Rounds:
         """Have a task looked at at a moment, by itself or with others."""
         (self._alone if alone else self._shared).enter(watch, due)
         watch.is_scheduled = True
-        self._set_timer()
+        if self._timer is None or due < self._timer_at:
+            self._set_timer()
 
     def next_turn(self, now: float) -> float:
         """Return the moment for a look that should be at once, but not at once for a crowd."""

@@ -50,6 +50,9 @@ class Turn:
             RateLimitError: the last one, since there was no permit for so long.
 
         """
+        if self._until is None:
+            self._permit = await self._limiter.acquire()
+            return self._permit
         try:
             async with asyncio.timeout_at(self._until):
                 self._permit = await self._limiter.acquire(self._permit)

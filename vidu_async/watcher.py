@@ -77,7 +77,7 @@ class Watcher:
             self._listing,
             self.observe,
             self._rounds.close_for,
-            lambda: self.follow_loop().time(),
+            self._now,
             self._report,
         )
 
@@ -121,7 +121,7 @@ class Watcher:
     def observe(self, watch: Watch, task: Task) -> None:
         """Take in an answer about a task, and tell those who wait if it is news."""
         before, looked = watch.task, watch.looked
-        watch.vouched = now = watch.mark(self.follow_loop().time())
+        watch.vouched = now = watch.mark(self._now())
         watch.trouble, watch.troubles, watch.retry_in = None, 0, None
         if task is before:
             watch.note_stage(task.state, now)
@@ -207,28 +207,31 @@ class Watcher:
             self._schedule(watch)
         return loop
 
+    def _now(self) -> float:
+        return self.follow_loop().time()
+
     # When to look
 
     def _schedule(self, watch: Watch) -> None:
         """Enter a wanted task for its next look: at once if nothing is known, else an interval after the last."""
-        now = self.follow_loop().time()
+        now = self._now()
         if watch.is_scheduled or not watch.is_wanted:
             return
-        interval = self._interval(watch)
+        interval, crowd = self._interval(watch), len(self._rounds)
         watch.slack = interval * _SLACK
         if watch.claimed is not None:
             due = now  # a result is waiting
         elif watch.is_asked_at_once or watch.looked is None:
             due = self._rounds.next_turn(now)
         else:
-            due = max(now, watch.looked + interval + self._put_apart(watch, interval))
-        self._rounds.enter(watch, due, alone=watch.is_alone(now, len(self._rounds)))
+            due = max(now, watch.looked + interval + self._put_apart(watch, interval, crowd))
+        self._rounds.enter(watch, due, alone=watch.is_alone(now, crowd))
 
-    def _put_apart(self, watch: Watch, interval: float) -> float:
+    def _put_apart(self, watch: Watch, interval: float, crowd: int) -> float:
         """Return seconds to add to an interval, so that a crowd does not stay together."""
         self._phase = (self._phase + _GOLDEN) % 1.0
         share = _JITTER if watch.has_been_looked_at else 1.0
-        return self._phase * share * min(_SPREAD, 2 * interval) * min(1.0, len(self._rounds) / _CROWD)
+        return self._phase * share * min(_SPREAD, 2 * interval) * min(1.0, crowd / _CROWD)
 
     def _max_per_second(self) -> float | None:
         try:

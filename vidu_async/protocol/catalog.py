@@ -10,7 +10,7 @@ img2video, start-end2video, reference2video and reference2image, called "the gat
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
@@ -98,6 +98,21 @@ class Row:
     """Whether a subject's voice has an effect."""
     doubt: str = ""
     """Why the model itself is in doubt here."""
+    durations: tuple[int, ...] = field(init=False)
+    """Those of all offers."""
+    also_durations: tuple[int, ...] = field(init=False)
+
+    @durations.default
+    def _durations(self) -> tuple[int, ...]:
+        return _durations(self.offers)
+
+    @also_durations.default
+    def _also_durations(self) -> tuple[int, ...]:
+        return _durations(self.also)
+
+
+def _durations(offers: Iterable[Offer]) -> tuple[int, ...]:
+    return tuple(sorted({seconds for offer in offers for seconds in offer.durations}))
 
 
 @frozen

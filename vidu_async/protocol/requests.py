@@ -68,7 +68,8 @@ class _Wired:
         return tuple(attribute.name for attribute in fields(cls))
 
     def _given(self) -> dict[str, Any]:
-        pairs = ((name, getattr(self, name)) for name in self._names())
+        # None is asked for here, too: it is the commonest, and a comparison is cheaper than a call.
+        pairs = [(name, value) for name in self._names() if (value := getattr(self, name)) is not None]
         return {name: value for name, value in pairs if not is_empty(value)}
 
     def __repr__(self) -> str:
@@ -212,8 +213,9 @@ class _Request(_Wired):
         verdicts.check(self.endpoint, self._given())
 
     def _doubts(self, known_as: str | None, *, offered: bool) -> Iterator[ValidationError]:
-        names = self._names()
-        yield from verdicts.extra_doubts(self.extra, names, _WORDS - {*names}, self.endpoint)
+        if self.extra:
+            names = self._names()
+            yield from verdicts.extra_doubts(self.extra, names, _WORDS - {*names}, self.endpoint)
         yield from verdicts.doubts(self.endpoint, self._given(), known_as=known_as, offered=offered)
 
 

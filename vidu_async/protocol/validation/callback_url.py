@@ -35,7 +35,8 @@ def risk_of(url: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
-    if any(char.isspace() or not char.isprintable() for char in url):  # which the parser would drop or keep silently
+    # Not what the parser would drop or keep silently.
+    if not url or any(char.isspace() or not char.isprintable() for char in url):
         return None
     try:
         parts = urlsplit(url)

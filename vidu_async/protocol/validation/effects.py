@@ -73,13 +73,13 @@ _EFFECTS = (
 
 def effects(asked: Asked) -> Found:
     """Doubt what the table has."""
-    row = asked.row
+    row, given = asked.row, asked.given
     if row is None:
         return
-    longer = f" above {row.bgm_up_to} s" if row.bgm_up_to else ""
-    words = {"model": asked.model, "endpoint": asked.endpoint, "off_peak": row.off_peak.value, "longer": longer}
     for effect in _EFFECTS:
-        if effect.name in asked.given and effect.when(asked, row, asked.given[effect.name]):
+        if effect.name in given and effect.when(asked, row, given[effect.name]):
+            longer = f" above {row.bgm_up_to} s" if row.bgm_up_to else ""
+            words = {"model": asked.model, "endpoint": asked.endpoint, "off_peak": row.off_peak.value, "longer": longer}
             yield asked.wrong(effect.name, f"{effect.name} {effect.said.format(**words)}")
 
 

@@ -56,10 +56,7 @@ def _chosen(asked: Asked) -> Iterator[tuple[Choice, Any]]:
     if row is None:
         return
     if "duration" in given:
-        listed, also = (
-            sorted({seconds for offer in offers for seconds in offer.durations}) for offers in (row.offers, row.also)
-        )
-        yield Choice("duration", listed, also, asked.place), given["duration"]
+        yield Choice("duration", row.durations, row.also_durations, asked.place), given["duration"]
     if "resolution" in given:
         yield _resolutions(asked, row), given["resolution"]
     if "aspect_ratio" in given:
