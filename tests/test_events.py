@@ -109,7 +109,7 @@ async def test_an_observer_that_fails_costs_nobody_a_task(caplog: pytest.LogCapt
     assert "cannot take accepted" in caplog.text
 
 
-@pytest.mark.parametrize("observer", ["print", 7, asyncio.sleep], ids=str)
+@pytest.mark.parametrize("observer", ["print", 7, asyncio.sleep], ids=["text", "number", "coroutine"])
 def test_what_is_no_function_is_refused_as_an_observer(observer: Any) -> None:
     """A coroutine function would never be awaited."""
     with pytest.raises(ConfigError, match="on_event"):
