@@ -85,8 +85,9 @@ class Looks:
 
     async def _look_at(self, watch: Watch) -> None:
         """Ask about one task by itself."""
-        claimed, was_shared = watch.claimed, watch.shared_looks > 0
-        watch.claimed, watch.shared_looks, watch.is_asked_at_once = None, 0, False
+        claimed, was_listed = watch.claimed, watch.is_listed
+        watch.claimed, watch.is_listed, watch.is_asked_at_once = None, False, False
+        watch.turns += 1
         try:
             task = await self._query(watch)
             if claimed and task.state.is_terminal and task.state is not claimed:
@@ -99,7 +100,7 @@ class Looks:
         self._went_well()
         self._listing.task_answered(self._now())
         self._observe(watch, task)
-        if watch.is_over and was_shared and not claimed and self._listing.is_usable(self._now()):
+        if watch.is_over and was_listed and not claimed and self._listing.is_usable(self._now()):
             with suppress(ViduError):
                 await self._listing.check(watch.task_id, self._now())
 
@@ -134,7 +135,8 @@ class Looks:
             watch.claimed, watch.is_asked_at_once = row.state, True
             self._listing.told_of_end()
         else:
-            watch.shared_looks, watch.is_asked_at_once = watch.shared_looks + 1, False
+            watch.is_listed, watch.is_asked_at_once = True, False
+            watch.turns += 1
             known = watch.task
             is_news = known is None or row.state not in _STAGES[: _rank(known.state) + 1]
             self._observe(watch, row.task() if is_news or known is None else known)

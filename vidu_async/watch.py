@@ -29,9 +29,11 @@ OFF_PEAK_PATIENCE = 49 * 3600.0
 """The same once an answer says `off_peak`: those take up to 48 hours."""
 _STATES_KEPT = 64
 """Distinct states kept of one task; Vidu has five."""
-_TRUSTED = 50
-"""One look in so many, at least, does not trust the list."""
-_PHASES = itertools.cycle(range(_TRUSTED // 5))
+_TRUSTED = range(10, 51)
+"""One look in so many does not trust the list, but asks about the task by itself: the fewer, the larger the crowd."""
+_DOUBTERS = 4
+"""Tasks of a crowd that do so at the same time, as long as the range above permits."""
+_PHASES = itertools.cycle(range(_TRUSTED.stop))
 
 
 @define(eq=False, weakref_slot=True)
@@ -81,8 +83,10 @@ class Watch:
     has_been_looked_at: bool = field(default=False, init=False)
     slack: float = field(default=0.0, init=False)
     """Seconds before its time in which it may share a request that is made anyway."""
-    shared_looks: int = field(factory=lambda: next(_PHASES), init=False)
-    """Looks through the list since it was last asked about by itself; begins anywhere, lest all come to it together."""
+    turns: int = field(factory=lambda: next(_PHASES), init=False)
+    """Looks so far; begins anywhere, lest all distrust the list together."""
+    is_listed: bool = field(default=False, init=False)
+    """Whether the latest look was one through the list."""
     unlisted_until: float = field(default=0.0, init=False)
     """Until when it is not looked for in the list, which did not have it."""
 
@@ -126,10 +130,9 @@ class Watch:
     def is_alone(self, now: float, crowd: int) -> bool:
         """Whether it has to be asked about by itself: for its result, or since the list may not know.
 
-        The larger the crowd, the longer the list is trusted: one look in ten does not with a few tasks, one in fifty
-        with a thousand.
+        Whether the list is stale a few out of a crowd find out for all.
         """
-        is_due = self.shared_looks >= min(_TRUSTED, max(_TRUSTED // 5, crowd // 20)) - 1
+        is_due = self.turns % min(_TRUSTED[-1], max(_TRUSTED[0], crowd // _DOUBTERS)) == 0
         return self.is_asked_at_once or bool(self.empty_looks) or now < self.unlisted_until or is_due
 
     @property
