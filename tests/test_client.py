@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 import pickle
+import re
 import threading
 import traceback
+import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +38,7 @@ from vidu_async import (
     Subject,
     TaskCancelledError,
     TaskFailedError,
+    TaskHandle,
     TaskState,
     TextToVideo,
     Timeouts,
@@ -386,3 +392,53 @@ async def test_clients_work_beside_each_other_in_one_loop(sim: Simulator) -> Non
         await asyncio.gather(first.run(REQUEST), second.run(REQUEST))
         await first.aclose()
         await second.run(REQUEST)
+
+
+# Handles that are dropped
+
+
+async def dropped(vidu: ViduClient, read: Callable[[TaskHandle], object] = lambda _: None) -> list[str]:
+    """Submit, have the handle read, drop it, and return what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        handle = await vidu.submit(REQUEST, key="film-1")
+        if inspect.isawaitable(found := read(handle)):
+            found = await found
+        del handle, found
+        await asyncio.sleep(0)  # asyncio itself lets go of it in the next turn of the loop
+        gc.collect()
+    return [str(warning.message) for warning in caught if warning.category is ResourceWarning]
+
+
+async def test_a_paid_task_that_nobody_can_name_any_more_is_warned_of_once(vidu: ViduClient) -> None:
+    """B25: with the names of the submission and of the task, by which it is found again."""
+    (said,) = await dropped(vidu)
+    assert re.fullmatch(
+        r"the handle of submission film-1 was dropped unread; its task \d+ is paid for\. "
+        r"Await it, keep its token, or give ViduClient a journal",
+        said,
+    )
+    assert await dropped(vidu) == []  # the same task, named before
+
+
+READ: dict[str, Callable[[TaskHandle], object]] = {
+    "its id": lambda handle: handle.task_id,
+    "its token": lambda handle: handle.token,
+    "its task": lambda handle: handle.task,
+    "its repr": repr,
+    "its result": lambda handle: handle.result(),
+    "its events": lambda handle: anext(handle.events()),
+}
+
+
+@pytest.mark.parametrize("read", READ.values(), ids=READ)
+async def test_a_handle_that_was_read_may_be_dropped(vidu: ViduClient, read: Callable[[TaskHandle], object]) -> None:
+    """B25: whoever read it knows of the task."""
+    assert await dropped(vidu, read) == []
+
+
+async def test_a_handle_whose_task_a_journal_remembers_may_be_dropped(sim: Simulator, tmp_path: Path) -> None:
+    """B25: `unfinished()` has it."""
+    async with sim.client(journal=tmp_path / "j.db") as vidu:
+        assert await dropped(vidu) == []
+        assert [handle.key for handle in vidu.unfinished()] == ["film-1"]

@@ -144,7 +144,7 @@ def test_an_error_in_the_body_closes_the_client() -> None:
         run("""
         async def main():
             async with Simulator() as sim, sim.client() as vidu:
-                await vidu.submit(REQUEST)
+                assert (await vidu.submit(REQUEST)).token
                 raise ZeroDivisionError
         try:
             asyncio.run(main())

@@ -240,6 +240,7 @@ class ViduClient:
         self._report(Accepted(key=row.key, task_id=task.id, credits=task.credits))
         handle = self._handle(task.id, key=row.key, endpoint=row.endpoint, off_peak=row.off_peak)
         handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
+        handle._watch.is_unread = isinstance(self._journal, MemoryJournal)  # noqa: SLF001
         if permit is not None:
             permit.follow(handle)
         return handle

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import re
+import warnings
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -110,7 +111,7 @@ class TaskHandle:
     """One task, wherever it is. `await handle` is its result.
 
     Handles are cheap and may be dropped: the task goes on, and `client.attach(handle.token)` takes it up again, also
-    in another process.
+    in another process. One that goes unread, of a task that no journal remembers, warns: `ResourceWarning`.
     """
 
     _client: Remote
@@ -122,22 +123,25 @@ class TaskHandle:
     @property
     def task_id(self) -> str:
         """Vidu's id of the task, kept as text: it is larger than a float can hold."""
-        return self._watch.task_id
+        return self._read().task_id
 
     @property
     def task(self) -> Task | None:
         """The latest answer, None before the first. No I/O."""
-        return self._watch.early or self._watch.task
+        watch = self._read()
+        return watch.early or watch.task
 
     @property
     def state(self) -> TaskState:
         """The latest known state, UNKNOWN as long as `task` is None. No I/O."""
-        return self.task.state if self.task else TaskState.UNKNOWN
+        task = self._watch.early or self._watch.task
+        return task.state if task else TaskState.UNKNOWN
 
     @property
     def token(self) -> str:
         """A string below 1 kB that names the task in any process: plain ASCII, fit for JSON, and without the key."""
-        return str(Token(self.task_id, self._client.gateway.url(""), self._watch.off_peak))
+        watch = self._read()
+        return str(Token(watch.task_id, self._client.gateway.url(""), watch.off_peak))
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.task_id} {self.state.value if self.task else 'not looked at yet'}>"
@@ -145,10 +149,22 @@ class TaskHandle:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TaskHandle):
             return NotImplemented
-        return (self.task_id, self._client.gateway) == (other.task_id, other._client.gateway)
+        return (self._watch.task_id, self._client.gateway) == (other._watch.task_id, other._client.gateway)
 
     def __hash__(self) -> int:
-        return hash(self.task_id)
+        return hash(self._watch.task_id)
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        watch = self._watch
+        if watch.is_unread:
+            watch.is_unread = False
+            said = f"the handle of submission {self.key} was dropped unread; its task {watch.task_id} is paid for"
+            _warn(f"{said}. Await it, keep its token, or give ViduClient a journal", ResourceWarning, source=self)
+
+    def _read(self) -> Watch:
+        """Return what is known of the task to somebody who will remember it."""
+        self._watch.is_unread = False
+        return self._watch
 
     def __await__(self) -> Generator[Any, None, Task]:
         return self.result().__await__()
@@ -171,10 +187,10 @@ class TaskHandle:
     async def wait(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Wait for the end, good or bad, and return the task; else as `result`."""
         _check_timeout(timeout)
-        began = asyncio.get_running_loop().time()
-        while not self._watch.is_over:
+        began, watch = asyncio.get_running_loop().time(), self._read()
+        while not watch.is_over:
             await self._changed(began, timeout)
-        return cast("Task", self._watch.task)
+        return cast("Task", watch.task)
 
     async def _changed(self, began: float, timeout: Timeout) -> None:  # noqa: ASYNC109 - a deadline that moves
         """Wait for one change, until a deadline that is later for a task found to be off-peak meanwhile."""
@@ -221,6 +237,7 @@ class TaskHandle:
         Raises, while iterating, what `wait` raises; `timeout` counts from the first step.
         """
         _check_timeout(timeout)
+        self._read()
         return Events(self, timeout)
 
     async def cancel(self) -> None:
@@ -365,7 +382,7 @@ def _announce_end(
     failures: dict[str, ViduError],
 ) -> None:
     """Put a handle's place into the queue once its task has ended. Holds no iterator, so that one may be dropped."""
-    watch = handle._watch  # noqa: SLF001 - the same file's class
+    watch = handle._read()  # noqa: SLF001 - the same file's class
 
     def listener() -> None:
         if (watch.is_over or watch.failure) and (stop := waiting.pop(place, None)):

@@ -71,6 +71,8 @@ class Watch:
     """When it was first seen being processed."""
     empty_looks: int = field(default=0, init=False)
     """Looks that showed a success without its files."""
+    is_unread: bool = field(default=False, init=False)
+    """Whether it was paid for, is in no journal's file, and nobody has read its name yet or waited for it."""
     early: Task | None = field(default=None, init=False)
     """A success whose files have not come yet: it ends no wait, and what it says is kept."""
     claimed: TaskState | None = field(default=None, init=False)
@@ -132,7 +134,7 @@ class Watch:
 
         Whether the list is stale a few out of a crowd find out for all.
         """
-        is_due = self.turns % min(_TRUSTED[-1], max(_TRUSTED[0], crowd // _DOUBTERS)) == 0
+        is_due = self.is_listed and self.turns % min(_TRUSTED[-1], max(_TRUSTED[0], crowd // _DOUBTERS)) == 0
         return self.is_asked_at_once or bool(self.empty_looks) or now < self.unlisted_until or is_due
 
     @property
