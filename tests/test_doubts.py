@@ -30,7 +30,7 @@ async def warned(vidu: ViduClient, request: Any) -> list[warnings.WarningMessage
     """Submit, and return the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        await vidu.submit(request)
+        assert (await vidu.submit(request)).token
     return caught
 
 

@@ -232,13 +232,15 @@ def test_a_text_that_is_neither_a_url_nor_a_file_is_refused(
     assert not isinstance(refused.value.__cause__, OSError)
 
 
-def test_a_missing_file_is_refused_with_its_name_and_the_reason(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_its_name_and_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before a permit is taken."""
-    with pytest.raises(ValidationError, match="No such file") as refused:
-        resolved({"images": [LINK, tmp_path / "fox.png"]})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValidationError, match=r"fox\.png.*No such file") as refused:
+        resolved({"images": [LINK, Path("fox.png")]})
 
-    assert "fox.png" in str(refused.value)
-    assert (refused.value.field, refused.value.value) == ("images[1]", tmp_path / "fox.png")
+    assert (refused.value.field, refused.value.value) == ("images[1]", Path("fox.png"))
 
 
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
