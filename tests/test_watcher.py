@@ -596,7 +596,7 @@ def filled(entries: list[tuple[float, float]]) -> tuple[Agenda, dict[str, tuple[
     agenda, known = Agenda(), {}
     for number, (due, slack) in enumerate(entries):
         watch = Watch(str(number))
-        watch.slack, watch.listeners = slack, (lambda: None,)
+        watch.looked, watch.listeners = due - 2 * slack, (lambda: None,)
         agenda.enter(watch, due)
         known[watch.task_id] = (due, slack)
     return agenda, known

@@ -309,6 +309,47 @@ class Events:
         return watch.history[self._next - 1]
 
 
+@define(eq=False)
+class _Ends:
+    """Of which handles the end has come, in order, by their places. It holds no iterator, so that one may be dropped."""
+
+    waiting: dict[int, Callable[[], None]] = field(factory=dict, init=False)
+    """What ends the listening, by the place of each handle that has not ended."""
+    come: asyncio.Queue[int] = field(factory=asyncio.Queue, init=False)
+    failures: dict[str, ViduError] = field(factory=dict, init=False)
+    """Why waits were given up, by task: the next wait on the same task forgets it there."""
+
+    def await_end(self, place: int, handle: TaskHandle) -> None:
+        """Listen for the end of a handle."""
+        watch = handle._read()  # noqa: SLF001 - the same file's class
+        if watch.is_over:
+            self.come.put_nowait(place)
+        else:
+            self.waiting[place] = handle._watcher.listen(watch, _Listener(self, place, watch))  # noqa: SLF001
+
+    def stop(self) -> None:
+        """Listen no more."""
+        for stop in self.waiting.values():
+            stop()
+
+
+@define(eq=False)
+class _Listener:
+    """Waits for the end of one handle. It is small, as `Listening` is."""
+
+    _ends: _Ends
+    _place: int
+    _watch: Watch
+
+    def __call__(self) -> None:
+        ends, watch = self._ends, self._watch
+        if (watch.is_over or watch.failure) and (stop := ends.waiting.pop(self._place, None)):
+            stop()
+            if watch.failure:
+                ends.failures[watch.task_id] = watch.failure
+            ends.come.put_nowait(self._place)
+
+
 @define(eq=False, repr=False)
 class Completed:
     """An async iterator of handles in the order in which their tasks end.
@@ -318,11 +359,7 @@ class Completed:
     """
 
     _handles: list[TaskHandle]
-    _waiting: dict[int, Callable[[], None]] = field(factory=dict, init=False)
-    """What ends the listening, by the place of each handle that has not ended."""
-    _ended: asyncio.Queue[int] = field(factory=asyncio.Queue, init=False)
-    _failures: dict[str, ViduError] = field(factory=dict, init=False)
-    """Why waits were given up, by task: the next wait on the same task forgets it there."""
+    _ends: _Ends = field(factory=_Ends, init=False)
     _left: int = field(default=-1, init=False)
 
     def __repr__(self) -> str:
@@ -336,7 +373,7 @@ class Completed:
         if self._left < 0:
             self._left = len(self._handles)
             for place, handle in enumerate(self._handles):
-                _announce_end(place, handle, self._waiting, self._ended, self._failures)
+                self._ends.await_end(place, handle)
         if not self._left:
             raise StopAsyncIteration
         self._left -= 1  # before waiting: several may wait on one iterator
@@ -349,49 +386,25 @@ class Completed:
     async def _next_end(self) -> int:
         loop = asyncio.get_running_loop()
         began, patience = loop.time(), PATIENCE
-        while self._ended.empty():
+        while self._ends.come.empty():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(began + patience):
-                    return await self._ended.get()
+                    return await self._ends.come.get()
             # Asked only when time is up: looking through ten thousand handles at each step would be felt.
-            still_open = [self._handles[place] for place in self._waiting] or self._handles
+            still_open = [self._handles[place] for place in self._ends.waiting] or self._handles
             longest = max(handle._watch.patience for handle in still_open)  # noqa: SLF001 - as above
             if longest <= patience:
                 raise timed_out(still_open[0], patience)
             patience = longest
-        return self._ended.get_nowait()
+        return self._ends.come.get_nowait()
 
     def outcome(self, handle: TaskHandle) -> Task:
         """Return the result of a handle that came, or raise why there is none."""
         watch = handle._watch  # noqa: SLF001 - the same file's class
         if watch.task is not None and watch.is_over:
             return checked(watch.task)
-        failure = self._failures.get(handle.task_id)
+        failure = self._ends.failures.get(handle.task_id)
         raise copy(failure) if failure else timed_out(handle, watch.patience)
 
     def __del__(self) -> None:
-        for stop in self._waiting.values():
-            stop()
-
-
-def _announce_end(
-    place: int,
-    handle: TaskHandle,
-    waiting: dict[int, Callable[[], None]],
-    ended: asyncio.Queue[int],
-    failures: dict[str, ViduError],
-) -> None:
-    """Put a handle's place into the queue once its task has ended. Holds no iterator, so that one may be dropped."""
-    watch = handle._read()  # noqa: SLF001 - the same file's class
-
-    def listener() -> None:
-        if (watch.is_over or watch.failure) and (stop := waiting.pop(place, None)):
-            stop()
-            if watch.failure:
-                failures[watch.task_id] = watch.failure
-            ended.put_nowait(place)
-
-    if watch.is_over:
-        ended.put_nowait(place)
-    else:
-        waiting[place] = handle._watcher.listen(watch, listener)  # noqa: SLF001
+        self._ends.stop()

@@ -29,7 +29,7 @@ OFF_PEAK_PATIENCE = 49 * 3600.0
 """The same once an answer says `off_peak`: those take up to 48 hours."""
 _STATES_KEPT = 64
 """Distinct states kept of one task; Vidu has five."""
-_TRUSTED = range(10, 51)
+_TRUSTED = range(10, 101)
 """One look in so many does not trust the list, but asks about the task by itself: the fewer, the larger the crowd."""
 _DOUBTERS = 4
 """Tasks of a crowd that do so at the same time, as long as the range above permits."""
@@ -78,13 +78,11 @@ class Watch:
     claimed: TaskState | None = field(default=None, init=False)
     """How it ended by the list's account. Only its own answer counts, so it is asked for."""
     is_scheduled: bool = field(default=False, init=False)
-    entry: int = field(default=0, init=False)
-    """How often it was entered into an agenda: only the latest entry counts."""
+    entry: int = field(default=-1, init=False)
+    """The number of its latest entry in an agenda: only that counts."""
     is_asked_at_once: bool = field(default=False, init=False)
     """Whether what the list said of it is to be found out now."""
     has_been_looked_at: bool = field(default=False, init=False)
-    slack: float = field(default=0.0, init=False)
-    """Seconds before its time in which it may share a request that is made anyway."""
     turns: int = field(factory=lambda: next(_PHASES), init=False)
     """Looks so far; begins anywhere, lest all distrust the list together."""
     is_listed: bool = field(default=False, init=False)
@@ -179,7 +177,7 @@ class Watch:
         """Forget all moments of another event loop's clock."""
         self.looked = self.idle_until = self.running_by = None
         self.unlisted_until, self.is_scheduled = 0.0, False
-        self.entry += 1
+        self.entry = -1
         self.began = None if self.began is None else now
         self.vouched = None if self.vouched is None else now
 

@@ -38,8 +38,6 @@ _EMPTY_LOOKS = 5
 """Looks granted to a success that names no file yet, at most `_EMPTY_PAUSE` seconds apart."""
 _EMPTY_PAUSE = 3.0
 _GOES_ON = "the task goes on, and attach(handle.token) takes the wait up again"
-_SLACK = 0.5
-"""The share of an interval by which a look may come early to share a request: two requests a second at the fastest."""
 _CROWD = 20
 """Waiting tasks from which on a crowd's first looks are spread over `_SPREAD` seconds, or two intervals if shorter."""
 _SPREAD = 2.0
@@ -218,7 +216,6 @@ class Watcher:
         if watch.is_scheduled or not watch.is_wanted:
             return
         interval, crowd = self._interval(watch), len(self._rounds)
-        watch.slack = interval * _SLACK
         if watch.claimed is not None:
             due = now  # a result is waiting
         elif watch.is_asked_at_once or watch.looked is None:
