@@ -311,7 +311,7 @@ class Events:
 
 @define(eq=False)
 class _Ends:
-    """Of which handles the end has come, in order, by their places. It holds no iterator, so that one may be dropped."""
+    """Which handles have ended, in order, by their places. It holds no iterator, so that one may be dropped."""
 
     waiting: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     """What ends the listening, by the place of each handle that has not ended."""

@@ -27,6 +27,7 @@ PATIENCE = 3600.0
 """Default deadline of a wait in seconds: tasks take minutes."""
 OFF_PEAK_PATIENCE = 49 * 3600.0
 """The same once an answer says `off_peak`: those take up to 48 hours."""
+_IDLE = (TaskState.CREATED, TaskState.QUEUEING)
 _STATES_KEPT = 64
 """Distinct states kept of one task; Vidu has five."""
 _TRUSTED = range(10, 101)
@@ -168,7 +169,7 @@ class Watch:
 
     def note_stage(self, state: TaskState, now: float) -> None:
         """Note whether it was being processed at a moment."""
-        if state in {TaskState.CREATED, TaskState.QUEUEING}:
+        if state in _IDLE:
             self.idle_until, self.running_by = now, None
         elif state is TaskState.PROCESSING and self.running_by is None:
             self.running_by = now

@@ -32,7 +32,7 @@ class TaskState(StrEnum):
         return self in _TERMINAL
 
 
-_TERMINAL = frozenset({TaskState.SUCCESS, TaskState.FAILED})
+_TERMINAL = (TaskState.SUCCESS, TaskState.FAILED)  # a tuple asks whether it is one of them before it asks for a hash
 
 CANCELLED = "UserCancelled"
 """The `err_code` of a cancelled task: Vidu has no state of its own for it."""

@@ -30,13 +30,10 @@ _OF_A_CREATION = frozenset({*_LINKS, "id", "video", "moderation_url"})
 
 def plain(value: object, asked: str = "") -> Upright | None:
     """Return what an answer says, or None if it takes more to tell. `asked` is the id of a query."""
-    if not isinstance(value, dict) or not _KNOWN.issuperset(value) or value.get("err_code"):
+    found = _glimpse(value, asked)
+    if found is None or not isinstance(value, dict):
         return None
-    word = value.get("state")
-    state = _STATES.get(word) if isinstance(word, str) else None
-    identity = value.get("task_id") or value.get("id") or ""
-    if state is None or not isinstance(word, str) or not (_is_id(identity) or (asked and identity == "")):
-        return None
+    identity, state = found
     creations = _creations(value.get("creations") or [], asked or identity)
     if creations is None or bool(creations) is not (state is TaskState.SUCCESS):
         return None
@@ -46,6 +43,24 @@ def plain(value: object, asked: str = "") -> Upright | None:
             task[name] = intern(said)
     task |= {"id": asked or identity, "state": state, "state_text": state.value, "creations": creations}
     return Upright(task | {"err_code": None, "err_msg": None}, identity, is_sure=True)
+
+
+def going_on(value: object) -> tuple[str, TaskState] | None:
+    """Return the id and the state of a task that has not ended, as `plain` would; None if it takes more to tell."""
+    found = _glimpse(value, "")
+    is_over = found is None or found[1] is TaskState.SUCCESS or (isinstance(value, dict) and value.get("creations"))
+    return None if is_over else found
+
+
+def _glimpse(value: object, asked: str) -> tuple[str, TaskState] | None:
+    if not isinstance(value, dict) or not _KNOWN.issuperset(value) or value.get("err_code"):
+        return None
+    word = value.get("state")
+    state = _STATES.get(word) if isinstance(word, str) else None
+    identity = value.get("task_id") or value.get("id") or ""
+    if state is None or not (_is_id(identity) or (asked and identity == "")):
+        return None
+    return identity, state
 
 
 def _is_id(identity: object) -> bool:

@@ -21,7 +21,7 @@ from vidu_async.protocol.answers import Answer
 from vidu_async.protocol.dialects import Upright, identity_of, is_error, listed, opened, upright
 from vidu_async.protocol.errors import APIError, ProtocolError
 from vidu_async.protocol.models import CANCELLED, Credits, Task, TaskState, VideoInfo
-from vidu_async.protocol.plain import plain
+from vidu_async.protocol.plain import going_on, plain
 from vidu_async.protocol.refusals import dig, error_from
 from vidu_async.protocol.stamps import token_in
 
@@ -149,12 +149,25 @@ class Listed:
 
     id: str
     state: TaskState
-    _fields: dict[str, Any] = field(repr=False)
     _row: dict[str, Any] = field(repr=False)
 
     def task(self) -> Task:
         """Return all that the row says."""
-        return task_from(self._fields, json.dumps(self._row, separators=(",", ":")).encode())
+        said = _said_in(self._row)
+        assert said is not None  # noqa: S101 - it was made of a row that says something
+        return task_from(said, json.dumps(self._row, separators=(",", ":")).encode())
+
+
+def _said_in(row: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a row of the task list says; None if it names no task."""
+    return (plain(row) or upright(row, is_listed=True)).task
+
+
+def _listed_from(row: dict[str, Any]) -> Listed | None:
+    if found := going_on(row):
+        return Listed(*found, row)
+    said = _said_in(row)
+    return Listed(said["id"], said["state"], row) if said else None
 
 
 @frozen
@@ -189,9 +202,8 @@ def read_rows(answer: Answer, name: str) -> tuple[list[dict[str, Any]], str]:
 def read_page(answer: Answer) -> Page:
     """Read one page of the task list. A row without an id is left out: nothing can be asked about it."""
     rows, token = read_rows(answer, "tasks")
-    found = (((plain(row) or upright(row, is_listed=True)).task, row) for row in rows)
-    listed_rows = tuple(Listed(task["id"], task["state"], task, row) for task, row in found if task is not None)
-    return Page(listed_rows, token, answer.headers.get("date", ""))
+    found = tuple(filter(None, map(_listed_from, rows)))
+    return Page(found, token, answer.headers.get("date", ""))
 
 
 def read_id(answer: Answer) -> str:
