@@ -211,11 +211,14 @@ class Watcher:
     # When to look
 
     def _schedule(self, watch: Watch) -> None:
-        """Enter a wanted task for its next look: at once if nothing is known, else an interval after the last."""
+        """Enter a task for its next look, if it is wanted and has not been."""
         now = self._now()
-        if watch.is_scheduled or not watch.is_wanted:
-            return
-        interval, crowd = self._interval(watch), len(self._rounds)
+        if not watch.is_scheduled and watch.is_wanted:
+            self._enter(watch, now, len(self._rounds))
+
+    def _enter(self, watch: Watch, now: float, crowd: int) -> None:
+        """Enter a task for its next look: at once if nothing is known, else an interval after the last."""
+        interval = self._interval(watch)
         if watch.claimed is not None:
             due = now  # a result is waiting
         elif watch.is_asked_at_once or watch.looked is None:
@@ -260,8 +263,10 @@ class Watcher:
             for watch in watches:  # The loop is ending; kept for the next one, since nobody else may hold them.
                 self._rounds.enter(watch, 0.0)
             raise
+        now, crowd = self._now(), len(self._rounds) + len(watches)
         for watch in watches:
             watch.is_scheduled, watch.has_been_looked_at = False, True
-            if watch.looked is not None and watch.began is not None and watch.looked > watch.began + watch.patience:
+            if watch.releases and watch.began is not None and now > watch.began + watch.patience:
                 watch.let_go()
-            self._schedule(watch)
+            if watch.is_wanted:
+                self._enter(watch, now, crowd)
