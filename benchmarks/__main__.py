@@ -72,7 +72,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=SCENARIOS, help="this scenario; may be given several times")
     parser.add_argument("--quick", action="store_true", help="in a minute or so, and rough")
-    parser.add_argument("--rounds", type=int, help="in each of which all take turns (5)")
+    parser.add_argument("--rounds", type=int, help="in each of which all take turns (4)")
     parser.add_argument("--out", type=Path, help="where RESULTS.md and results.svg go (a whole run: benchmarks/)")
     return parser.parse_args(arguments)
 

@@ -14,7 +14,7 @@ _BEGAN = time.monotonic()
 class Setting:
     """Sizes of the scenarios; seconds."""
 
-    rounds: int = 5
+    rounds: int = 4
     """In each, all contenders take turns; what is shown is the median of the rounds."""
     share: float = 1.0
     """Of the lifecycles of each measurement."""

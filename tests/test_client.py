@@ -199,7 +199,7 @@ async def test_a_list_that_repeats_its_page_token_ends() -> None:
 
 
 async def test_a_waiting_task_can_be_cancelled_and_a_running_one_not() -> None:
-    """Cancelled ones are refunded, and their wait says so."""
+    """B12: cancelled ones are refunded, and their wait says so."""
     async with Simulator(concurrency=1, time_scale=20) as sim, sim.client() as vidu:
         running, waiting = [await vidu.submit(REQUEST) for _ in range(2)]
         async for task in running.events():
@@ -214,7 +214,7 @@ async def test_a_waiting_task_can_be_cancelled_and_a_running_one_not() -> None:
 
 
 async def test_a_gateway_without_list_and_cancel_says_so() -> None:
-    """Found out by asking, or known beforehand without asking."""
+    """B13: found out by asking, or known beforehand without asking."""
     async with Simulator(lists=False, cancels=False) as sim, sim.client() as vidu:
         handle = await vidu.submit(REQUEST)
         with pytest.raises(UnsupportedError, match="cannot cancel tasks"):
@@ -308,7 +308,7 @@ async def test_an_already_closed_session_is_a_clear_error(sim: Simulator) -> Non
 
 
 async def test_a_second_running_loop_is_refused(vidu: ViduClient) -> None:
-    """Two loops at once need two clients."""
+    """B20: two loops at once need two clients."""
     await vidu.credits()
     errors: list[BaseException] = []
 

@@ -91,7 +91,7 @@ def test_the_batch_never_pays_again_for_a_creation_whose_answer_was_lost(tmp_pat
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_the_batch_ended_while_its_creations_are_on_their_way_pays_once(end: signal.Signals, tmp_path: Path) -> None:
-    """With a Ctrl-C their answers are waited for; after a kill the next run finds the tasks by what they repeat."""
+    """B22, B23: Ctrl-C waits for their answers; after a kill the next run finds the tasks by what they repeat."""
 
     async def slowly(method: str, *_: object) -> Serve | None:
         return Serve(delay=1) if method == "POST" else None

@@ -636,7 +636,7 @@ FORKING = """
 
 
 def test_a_forked_child_uses_nothing_of_its_parents(path: Path) -> None:
-    """Neither the connection nor another one to the same file: SQLite's state does not survive a fork."""
+    """B21: neither the connection nor another one to the same file: SQLite's state does not survive a fork."""
     body = FORKING + "\n    os.waitpid(child, 0)\n    print(journal.find('film-7').state)\n"
     with started(path, textwrap.dedent(body)) as process:
         out, err = process.communicate("x", timeout=30)

@@ -35,7 +35,7 @@ def run(program: str) -> str:
 
 
 def test_a_client_serves_three_runs_one_after_the_other() -> None:
-    """With the same handles, and without ever being closed."""
+    """B20: with the same handles, and without ever being closed."""
     said = run("""
         with run_in_thread(Simulator()) as sim:
             vidu = sim.client()
@@ -84,7 +84,7 @@ def test_a_client_dropped_in_a_running_loop_closes_its_connections() -> None:
 
 
 def test_a_loop_that_ends_while_tasks_are_waited_for_leaves_nothing_open() -> None:
-    """Waiters, looks and sends are cancelled with the loop, and the next run goes on."""
+    """B22: waiters, looks and sends are cancelled with the loop, and the next run goes on."""
     assert (
         run("""
         with run_in_thread(Simulator(time_scale=5)) as sim:
@@ -120,7 +120,7 @@ def test_a_loop_that_is_neither_running_nor_closed_at_the_end_leaves_nothing_ope
 
 @pytest.mark.parametrize("flag", ["-B", "-O"])
 def test_uvloop_is_a_loop_like_any_other(flag: str, tmp_path: Path) -> None:
-    """Creations with a journal, shared looks, results and downloads; asserts optimised away or not."""
+    """F12: creations with a journal, shared looks, results and downloads; asserts optimised away or not."""
     program = PRELUDE + textwrap.dedent("""
         import sys, uvloop
         async def main():

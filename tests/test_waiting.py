@@ -56,7 +56,7 @@ def now() -> float:
 
 
 def test_everybody_who_waits_shares_one_stream_of_looks() -> None:
-    """Two awaits and three iterators on one handle cause as many looks as one await."""
+    """B24: two awaits and three iterators on one handle cause as many looks as one await."""
     looks = [faulty.state("queueing"), faulty.state("processing"), faulty.state("processing"), faulty.success()]
 
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
@@ -89,7 +89,7 @@ def test_a_task_nobody_waits_for_is_not_looked_at() -> None:
 
 
 def test_looks_stop_when_the_last_waiter_leaves() -> None:
-    """A cancelled wait leaves the task alone and the network quiet."""
+    """B11: a cancelled wait leaves the task alone and the network quiet."""
 
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
         handle = await vidu.submit(REQUEST)
@@ -135,7 +135,7 @@ TROUBLES: dict[str, faulty.Script] = {
 
 @pytest.mark.parametrize("script", TROUBLES.values(), ids=TROUBLES)
 def test_trouble_on_the_way_never_ends_a_wait(script: faulty.Script) -> None:
-    """Twenty failed looks later the result still arrives."""
+    """B01: twenty failed looks later the result still arrives."""
 
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
         task = await vidu.attach("911045603801182208")
@@ -146,7 +146,7 @@ def test_trouble_on_the_way_never_ends_a_wait(script: faulty.Script) -> None:
 
 
 def test_a_wait_ends_at_its_deadline_with_the_last_trouble_as_cause() -> None:
-    """An hour of 500s: the task is not called failed, and the error carries the token."""
+    """B02: an hour of 500s: the task is not called failed, and the error carries the token."""
 
     async def test(vidu: ViduClient, _: faulty.FaultyServer) -> None:
         handle = await vidu.submit(REQUEST)
@@ -162,7 +162,7 @@ def test_a_wait_ends_at_its_deadline_with_the_last_trouble_as_cause() -> None:
 
 
 def test_an_off_peak_task_is_waited_for_49_hours() -> None:
-    """As soon as any answer shows `off_peak`, and with a look a minute."""
+    """B10: as soon as any answer shows `off_peak`, and with a look a minute."""
     looks = [faulty.state("queueing")] * 3 + [faulty.state("queueing", off_peak=True)]
 
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
@@ -199,7 +199,7 @@ def test_a_given_timeout_is_kept(timeout: float) -> None:
 
 
 def test_a_timed_out_wait_can_be_taken_up_again() -> None:
-    """By the same handle, or by another client with the token."""
+    """B09, B19: by the same handle, or by another client with the token."""
 
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
         handle = await vidu.submit(REQUEST)
@@ -214,7 +214,7 @@ def test_a_timed_out_wait_can_be_taken_up_again() -> None:
 
 
 def test_a_deadline_that_passed_while_the_loop_stood_still_loses_no_result() -> None:
-    """What arrived meanwhile is heard of first; a task that goes on has timed out all the same."""
+    """F11: what arrived meanwhile is heard of first; a task that goes on has timed out all the same."""
 
     async def test(vidu: ViduClient, server: faulty.FaultyServer) -> None:
         loop = asyncio.get_running_loop()
@@ -236,7 +236,7 @@ def test_a_deadline_that_passed_while_the_loop_stood_still_loses_no_result() -> 
 
 
 def test_an_unknown_state_is_reported_once_and_waited_through(caplog: pytest.LogCaptureFixture) -> None:
-    """New words appear; none of them is taken for an end."""
+    """B04: new words appear; none of them is taken for an end."""
     words = ["scheduled", "moderating", "scheduled", "moderating"]
 
     async def test(vidu: ViduClient, _: faulty.FaultyServer) -> None:
@@ -249,7 +249,7 @@ def test_an_unknown_state_is_reported_once_and_waited_through(caplog: pytest.Log
 
 
 def test_states_are_read_in_any_case_and_under_either_name() -> None:
-    """`status` and `SUCCESS` will do."""
+    """B05: `status` and `SUCCESS` will do."""
 
     async def test(vidu: ViduClient, _: faulty.FaultyServer) -> None:
         assert (await vidu.attach("1")).state is TaskState.SUCCESS
@@ -258,7 +258,7 @@ def test_states_are_read_in_any_case_and_under_either_name() -> None:
 
 
 def test_terminal_is_sticky() -> None:
-    """A replica that lags behind does not take a result back."""
+    """B06: a replica that lags behind does not take a result back."""
 
     async def test(vidu: ViduClient, _: faulty.FaultyServer) -> None:
         handle = vidu.attach("1")
@@ -270,7 +270,7 @@ def test_terminal_is_sticky() -> None:
 
 
 def test_a_success_without_files_is_asked_again_before_it_counts() -> None:
-    """The files may come a moment later; if they never do, the error says that it is paid."""
+    """B08: the files may come a moment later; if they never do, the error says that it is paid."""
     empty = faulty.state("success")
 
     async def late(vidu: ViduClient, server: faulty.FaultyServer) -> None:
@@ -323,7 +323,7 @@ def test_a_task_that_does_not_exist_ends_the_wait() -> None:
 
 
 def test_a_404_just_after_the_creation_is_lag() -> None:
-    """For a minute after any sign of the task; then it counts."""
+    """B03: for a minute after any sign of the task; then it counts."""
     missing = faulty.refuse(404, "TaskNotFound")
 
     async def lag(vidu: ViduClient, server: faulty.FaultyServer) -> None:
@@ -531,7 +531,7 @@ def test_waiters_are_told_when_the_client_is_closed() -> None:
 
 
 def test_ten_thousand_tasks_are_waited_for_by_one_timer() -> None:
-    """Waiting takes no asyncio task of its own."""
+    """B14: waiting takes no asyncio task of its own."""
 
     async def test(vidu: ViduClient, _: faulty.FaultyServer) -> None:
         handles = [vidu.attach(str(number)) for number in range(10_000)]

@@ -185,7 +185,7 @@ def test_a_hundred_tasks_are_looked_at_with_one_request_and_each_end_is_asked_fo
 
 
 def test_ten_thousand_tasks_cost_a_twentieth_of_the_requests() -> None:
-    """Of one for each task and look."""
+    """B14: of one for each task and look."""
 
     async def test() -> None:
         polling = Polling(min_interval=2, max_interval=2)
@@ -319,7 +319,7 @@ def test_an_end_that_only_the_list_knows_of_ends_no_wait() -> None:
 
 
 def test_of_two_accounts_of_one_end_the_task_s_own_counts_once_repeated() -> None:
-    """Both are told of."""
+    """B07: both are told of."""
 
     async def test() -> None:
         world = World(dict.fromkeys("ab", 0.0), list_of=lambda _: S.FAILED)
@@ -563,7 +563,7 @@ def test_five_hundred_attached_together_are_not_asked_about_together() -> None:
 
 @pytest.mark.parametrize("has_list", [True, False])
 def test_after_a_laptop_slept_each_is_looked_at_once_over_ten_seconds(has_list: bool) -> None:
-    """Eight hours later all are overdue."""
+    """F06: eight hours later all are overdue."""
 
     async def test() -> None:
         loop = asyncio.get_running_loop()
@@ -584,6 +584,25 @@ def test_after_a_laptop_slept_each_is_looked_at_once_over_ten_seconds(has_list: 
         waiting.cancel()
 
     play(test)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_loop_that_stood_still_is_told_of_in_debug_mode(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """F11: whoever looks for what was late learns who made it so."""
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualClockLoop)
+        loop.set_debug(debug)
+        world = World(births(3, 100, 101))
+        waiting = asyncio.create_task(world.all_ended(world.watcher(Polling(min_interval=2, max_interval=2))))
+        await asyncio.sleep(10)
+        loop.skip(5)
+        await waiting
+
+    play(test)
+    said = [record.message for record in caplog.records if "stood still" in record.message]
+    assert [message[:31] for message in said] == ["the event loop stood still for "] * debug
 
 
 # The agenda

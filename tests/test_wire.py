@@ -138,7 +138,7 @@ def test_a_task_has_the_id_that_its_answer_names_or_there_is_no_task(row: dict[s
 
 @given(row=rows)
 def test_a_task_keeps_its_whole_answer(row: dict[str, Any]) -> None:
-    """What this version has no field for is in `raw`."""
+    """B17: what this version has no field for is in `raw`."""
     body = json.dumps({**row, "task_id": "7", "state": "created"}).encode()
 
     assert json.dumps(read_task(Answer(200, body)).raw).encode() == body
@@ -294,7 +294,7 @@ def test_state_goes_before_status() -> None:
     ],
 )
 def test_credits_are_a_whole_number_or_not_known(value: object, number: int | None) -> None:
-    """Older pages and some gateways send text; 1.9 is never 1."""
+    """B15: older pages and some gateways send text; 1.9 is never 1."""
     found = task(credits=value, progress=value, seed=value)
 
     assert (found.credits, found.progress, found.seed) == (number, number, number)
@@ -321,7 +321,7 @@ def test_credits_are_a_whole_number_or_not_known(value: object, number: int | No
     ],
 )
 def test_a_flag_in_words_is_read_by_its_meaning(value: object, flag: bool | None) -> None:
-    """`"false"` is a text, and every text but the empty one is true to Python."""
+    """B16: `"false"` is a text, and every text but the empty one is true to Python."""
     assert task(off_peak=value).off_peak is flag
 
 
@@ -330,7 +330,7 @@ NINE = "123456789"
 
 @pytest.mark.parametrize("digits", range(10))
 def test_a_moment_has_nought_to_nine_fractional_digits(digits: int) -> None:
-    """Of which a datetime holds six."""
+    """B18: of which a datetime holds six."""
     fraction = f".{NINE[:digits]}" if digits else ""
     microsecond = int(f"{NINE[:digits]:0<6}"[:6])
 
@@ -385,7 +385,7 @@ def test_a_moment_may_be_seconds_of_the_epoch(value: object) -> None:
     ],
 )
 def test_a_moment_that_is_none_is_not_known(value: object) -> None:
-    """Go's zero time among them, which its servers send for "not yet"."""
+    """B18: Go's zero time among them, which its servers send for "not yet"."""
     assert task(created_at=value).created_at is None
 
 
