@@ -102,7 +102,7 @@ class Transport:
         failure: ViduError
         flight.phase = Phase.CONNECTING
         try:
-            return await self._exchange("fresh", call, stall, {"data": upload}, body.size)
+            return await self._exchange("fresh", call, stall, {"data": upload, "trace_request_ctx": flight}, body.size)
         except ViduError as error:
             failure = flight.failure or error
             upload.abort()
@@ -203,8 +203,11 @@ class Transport:
     def _open(self, road: str) -> aiohttp.ClientSession:
         import aiohttp  # noqa: PLC0415 - imported on first use
 
+        fresh = road == "fresh"
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_departure)  # awaited before the first byte is handed over
         connector = aiohttp.TCPConnector(limit=_POOL)
-        if road == "fresh":
+        if fresh:
             from vidu_async.upload import keep_unsent_low  # noqa: PLC0415 - imports aiohttp
 
             connector = aiohttp.TCPConnector(force_close=True, limit=0, socket_factory=keep_unsent_low)
@@ -212,6 +215,7 @@ class Transport:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "vidu_async"},
+            trace_configs=[trace] if fresh else [],
         )
 
     async def aclose(self) -> None:
@@ -298,6 +302,10 @@ async def _close_with_loop(transport: Transport, at_end: weakref.WeakMethod[Call
 def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(closer.cancel)
+
+
+async def _note_departure(_: object, context: Any, __: object) -> None:  # noqa: ANN401 - aiohttp hands over ours
+    context.trace_request_ctx.phase = Phase.UPLOADING
 
 
 def _named(headers: Mapping[str, str]) -> dict[str, str]:

@@ -101,7 +101,6 @@ class Upload(Payload):
 
     async def _hand_over(self, writer: AbstractStreamWriter, piece: bytes) -> None:
         self._check(writer)
-        self._flight.phase = Phase.UPLOADING  # aiohttp sends the head with the first piece
         self._on_progress()
         await writer.write(piece)
         await writer.drain()
