@@ -27,6 +27,7 @@ from vidu_async import (
 )
 from vidu_async.agenda import Agenda
 from vidu_async.events import Event, PollFailed, StateChanged, StateRegressed, Throttled
+from vidu_async.guarded import Guarded
 from vidu_async.learning import Learner
 from vidu_async.listing import Listing
 from vidu_async.protocol.answers import Answer
@@ -114,8 +115,8 @@ class World:
     ) -> Watcher:
         """Return a watcher of this world."""
         listing = Listing(lambda: self.has_list, self.page)
-        policy = policy or Learner(polling or Polling())
-        return Watcher(self.query, listing, policy, self.events.append, on_finished)
+        guarded = Guarded(policy or Learner(polling or Polling()))
+        return Watcher(self.query, listing, guarded, self.events.append, on_finished)
 
     async def all_ended(self, watcher: Watcher) -> dict[str, float]:
         """Wait for all tasks at once; return when the end of each was heard of."""
@@ -387,7 +388,7 @@ def test_ids_that_make_a_long_request_are_asked_in_several() -> None:
             lengths.append(sum(map(len, task_ids)))
             return await answer(task_ids, token)
 
-        found = await Listing(lambda: True, page).find(list(world.ends))
+        found = await Listing(lambda: True, page).find(list(world.ends), 0.0)
         assert len(found) == 60
         assert max(lengths) < 8000
         assert len(lengths) == 3

@@ -15,10 +15,10 @@ from vidu_async import media
 from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
 from vidu_async.events import Accepted, Downloaded, Event, Reporter
-from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token
+from vidu_async.guarded import Guarded, policy_of
+from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, check_timeout
 from vidu_async.journal import SUBJECTS, MemoryJournal, Row, RowState
 from vidu_async.journal_file import Journal
-from vidu_async.learning import Learner
 from vidu_async.lessons import Lessons
 from vidu_async.limiter import Limiter, Limits
 from vidu_async.listing import Listing
@@ -121,7 +121,6 @@ class ViduClient:
             raise ConfigError(fault)
         check("gateway", gateway, Gateway | None)
         check("limits", limits, Limits | Limiter)
-        check("polling", polling, Polling | PollingPolicy)
         check("timeouts", timeouts, Timeouts)
         check("journal", journal, str | os.PathLike | Journal | None)
         if journal == "":
@@ -139,11 +138,11 @@ class ViduClient:
         self._owns_journal = not isinstance(journal, Journal)
         self._journal = _journal_of(journal)
         self._report = Reporter(on_event)
-        self._policy = Learner(polling) if isinstance(polling, Polling) else polling
+        policy = policy_of(polling)
         self._abilities = Abilities(self._gateway, self._bind)
         listing = Listing(partial(self._abilities.has, "lists"), self._list_page)
-        self._lessons = Lessons(self._journal, self._policy, self._gateway.url(""))
-        self._watcher = Watcher(self._look, listing, self._policy, self._report, self._finished)
+        self._lessons = Lessons(self._journal, policy, self._gateway.url(""))
+        self._watcher = Watcher(self._look, listing, Guarded(policy), self._report, self._finished)
         self._connections = Connections(
             lambda: Transport(
                 self._gateway, self._key, timeouts, given=session, proxy=proxy, ssl=True if ssl is None else ssl
@@ -263,6 +262,7 @@ class ViduClient:
         timeout: Timeout = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - a deadline that moves
     ) -> Task:
         """Submit a creation and wait for its result: `submit` and then `TaskHandle.result`."""
+        check_timeout(timeout)  # before anything is paid
         handle = await self.submit(request, key=key, retry_failed=retry_failed)
         return await handle.result(timeout=timeout)
 

@@ -6,6 +6,7 @@ Each event is also a record of the logger `vidu_async` with the event's name in 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from typing import TYPE_CHECKING, ClassVar
@@ -148,17 +149,20 @@ class Reporter:
     """Tells the log and the observer. Nothing that an observer does may cost anybody a task."""
 
     _observer: Callable[[Event], object] | None = None
+    _has_failed: bool = field(default=False, init=False)
 
     def __call__(self, event: Event) -> None:
         """Tell of an event."""
         if _log.isEnabledFor(event.level):
             known = {name: value for name, value in asdict(event).items() if value not in ("", None)}
             said = " ".join((event.name, *(f"{name}={value}" for name, value in known.items())))
-            extra = {"vidu_event": event.name, **{f"vidu_{name}": value for name, value in known.items()}}
+            names = {"key": "", "task_id": ""}  # every record has them, so that a format may name them
+            extra = {"vidu_event": event.name, **{f"vidu_{name}": value for name, value in (names | known).items()}}
             _log.log(event.level, "%s", said, extra=extra)
         if self._observer is None:
             return
         try:
             self._observer(event)
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            _log.exception("on_event= failed on %r", event)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - logged with its traceback, the first time
+            _log.error("on_event= failed on %r: %r", event, error, exc_info=not self._has_failed)
+            self._has_failed = True

@@ -186,7 +186,7 @@ class TaskHandle:
 
     async def wait(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Wait for the end, good or bad, and return the task; else as `result`."""
-        _check_timeout(timeout)
+        check_timeout(timeout)
         began, watch = asyncio.get_running_loop().time(), self._read()
         while not watch.is_over:
             await self._changed(began, timeout)
@@ -236,7 +236,7 @@ class TaskHandle:
 
         Raises, while iterating, what `wait` raises; `timeout` counts from the first step.
         """
-        _check_timeout(timeout)
+        check_timeout(timeout)
         self._read()
         return Events(self, timeout)
 
@@ -251,7 +251,8 @@ class TaskHandle:
         await self._client.cancel(self.task_id)
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
+    """Refuse what is no deadline of a wait."""
     is_time = isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
     if not (timeout is None or is_time or isinstance(timeout, DefaultTimeout)):
         raise ConfigError(f"timeout= must be seconds or None, not {timeout!r}")

@@ -140,6 +140,10 @@ class Limiter:
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _timer_at: float = field(default=math.inf, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.limits, Limits):
+            raise ConfigError(f"Limiter() takes Limits(...), not {self.limits!r}")
+
     def __repr__(self) -> str:
         found = "".join(
             f" at most {level.most} {what}"

@@ -26,6 +26,8 @@ _REST, _LONGEST_REST = 5.0, 600.0
 """Seconds without the list after it failed, doubling each time."""
 _LATE_ENDS = 3
 """Ends in a row that the list did not tell of before the tasks themselves did: it is stale."""
+BESIDE = 2
+"""Tasks that are asked about beside those of a request."""
 _LETTERS = 6000
 """Letters of the ids in one request: servers take some 8 kB."""
 
@@ -42,6 +44,8 @@ class Listing:
     _rests_until: float = field(default=0.0, init=False)
     _is_suspect: bool = field(default=False, init=False)
     """Whether it was refused as too much, which may be the list alone."""
+    _ended: list[str] = field(factory=list, init=False)
+    """Tasks that have ended, by their own account: what the list says of them shows whether it is stale."""
     _late_ends: int = field(default=0, init=False)
     _stale_rest: float = field(default=_LONGEST_REST, init=False)
 
@@ -49,7 +53,7 @@ class Listing:
         """Whether to ask the list."""
         return self._has() and now >= self._rests_until
 
-    async def find(self, task_ids: list[str]) -> dict[str, Listed]:
+    async def find(self, task_ids: list[str], now: float) -> dict[str, Listed]:
         """Return what the list has of these tasks.
 
         Raises:
@@ -58,9 +62,12 @@ class Listing:
 
         """
         found: dict[str, Listed] = {}
-        for part in _parts(task_ids):
+        ended, self._ended = self._ended, []
+        for part in _parts([*task_ids, *ended]):
             found.update(await self._find(part))
         self._rest, self._is_suspect = _REST, False
+        for task_id in ended:
+            self._compare(found.pop(task_id, None), now)
         return found
 
     async def _find(self, task_ids: list[str]) -> dict[str, Listed]:
@@ -93,9 +100,12 @@ class Listing:
         """Note that the list told of an end."""
         self._late_ends = 0
 
-    async def check(self, task_id: str, now: float) -> None:
-        """Ask whether the list knows of an end that the task itself told of. May raise `ViduError`."""
-        row = (await self.find([task_id])).get(task_id)
+    def check(self, task_id: str) -> None:
+        """Ask beside others, next time, whether the list knows of an end that the task itself told of."""
+        self._ended = [*self._ended, task_id][-BESIDE:]
+
+    def _compare(self, row: Listed | None, now: float) -> None:
+        """Hold what the list says of a task that has ended against that."""
         if row is None or row.state.is_terminal:
             return
         self._late_ends += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -100,16 +99,15 @@ class Looks:
         self._went_well()
         self._listing.task_answered(self._now())
         self._observe(watch, task)
-        if watch.is_over and was_listed and not claimed and self._listing.is_usable(self._now()):
-            with suppress(ViduError):
-                await self._listing.check(watch.task_id, self._now())
+        if watch.is_over and was_listed and not claimed:
+            self._listing.check(watch.task_id)
 
     async def _look_into_list(self, watches: list[Watch]) -> None:
         """Ask about many through the list; those that it does not have, or has as ended, are asked by themselves."""
         failure: ViduError
         try:
             async with asyncio.timeout(_SLOW):
-                found = await self._listing.find([watch.task_id for watch in watches])
+                found = await self._listing.find([watch.task_id for watch in watches], self._now())
         except UnsupportedError as error:
             _log.info("%s: each task is looked at by itself", error.said)
             self._listing.failed(self._now())  # a page that says so may be some portal's

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from vidu_async.agenda import Agenda
+from vidu_async.listing import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,8 +29,8 @@ _CROWDED = 2.0
 """Seconds over which a crowd's looks are spread that nothing else makes wait."""
 _CROWD = 500
 """Tasks that are a crowd."""
-TOGETHER = 100
-"""Tasks of a shared request."""
+TOGETHER = 100 - BESIDE
+"""Tasks of a shared request: a page has a hundred."""
 _LATE = 1.0
 """Seconds by which a timer is late only if the loop stood still, or the machine slept."""
 _CATCH_UP = 10.0

@@ -15,10 +15,7 @@ from weakref import WeakValueDictionary
 from attrs import define, field
 
 from vidu_async.events import Finished, StateChanged, StateRegressed, plainly
-from vidu_async.learning import Learner
 from vidu_async.looks import Looks
-from vidu_async.polling import Polling
-from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError
 from vidu_async.protocol.models import TaskState
 from vidu_async.rounds import Rounds
@@ -28,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from vidu_async.events import Event
+    from vidu_async.guarded import Guarded
     from vidu_async.listing import Listing
-    from vidu_async.polling import PollingPolicy
     from vidu_async.protocol.models import Task
 
 _log = logging.getLogger("vidu_async")
@@ -54,7 +51,7 @@ class Watcher:
     _query: Callable[[Watch], Awaitable[Task]]
     """Asks about one task."""
     _listing: Listing
-    _policy: PollingPolicy
+    _policy: Guarded
     _report: Callable[[Event], None]
     _on_finished: Callable[[Watch, Task], None]
     """Hears of each end."""
@@ -68,7 +65,7 @@ class Watcher:
         self._rounds = Rounds(
             self._ask,
             self._listing.is_usable,
-            self._max_per_second,
+            self._policy.max_per_second,
         )
         self._looks = Looks(
             self._query,
@@ -156,19 +153,13 @@ class Watcher:
             return
         if task.state is TaskState.SUCCESS and watch.idle_until is not None:
             low, high = watch.span_of_beginning or (watch.idle_until, watch.idle_until)
-            self._teach(watch, at - (low + high) / 2)
+            self._policy.finished(watch.kind, max(0.0, at - (low + high) / 2))
         try:
             self._on_finished(watch, task)
         except Exception:  # noqa: BLE001 - logged with its traceback
             _log.exception("the end of task %s could not be noted", watch.task_id)
         seconds = None if watch.began is None else at - watch.began
         self._report(Finished(state=task.state, credits=task.credits, err_code=task.err_code, seconds=seconds, **names))
-
-    def _teach(self, watch: Watch, seconds: float) -> None:
-        try:
-            self._policy.finished(watch.kind, max(0.0, seconds))
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            _log.exception("the polling policy failed to learn from task %s", watch.task_id)
 
     # Beginning and ending
 
@@ -233,24 +224,8 @@ class Watcher:
         share = _JITTER if watch.has_been_looked_at else 1.0
         return self._phase * share * min(_SPREAD, 2 * interval) * min(1.0, crowd / _CROWD)
 
-    def _max_per_second(self) -> float | None:
-        try:
-            most = self._policy.max_per_second
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            _log.exception("the polling policy failed; looks are not bounded")
-            return None
-        return most if most is not None and is_positive(most) else None
-
     def _interval(self, watch: Watch) -> float:
-        waiting = watch.waiting
-        try:
-            interval = self._policy.interval(waiting)
-            if not is_positive(interval):
-                raise ValueError(f"interval() returned {interval!r}, which is no positive number of seconds")  # noqa: TRY301
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            # Somebody's own policy must not leave its waiters hanging.
-            _log.exception("the polling policy failed; the default takes its place")
-            interval = Learner(Polling()).interval(waiting)
+        interval = self._policy.interval(watch.waiting)
         if watch.retry_in is not None:
             return min(interval, watch.retry_in)
         return min(interval, _EMPTY_PAUSE) if watch.empty_looks else interval
