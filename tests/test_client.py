@@ -438,6 +438,22 @@ async def test_a_handle_that_was_read_may_be_dropped(vidu: ViduClient, read: Cal
     assert await dropped(vidu, read) == []
 
 
+async def test_other_handles_of_a_task_may_be_dropped(vidu: ViduClient) -> None:
+    """B25: those of `unfinished()`, and of the same key submitted again."""
+    handle = await vidu.submit(REQUEST, key="film-1")
+    assert await dropped(vidu) == []
+    assert await dropped(vidu, lambda _: len(vidu.unfinished())) == []
+    assert handle.key == "film-1"
+
+
+async def test_a_wait_that_cannot_be_is_refused_before_anything_is_paid(vidu: ViduClient, sim: Simulator) -> None:
+    """A slip in `timeout=` costs nothing."""
+    for timeout in ("5", -1, True, float("nan")):
+        with pytest.raises(ConfigError, match="timeout= must be seconds or None"):
+            await vidu.run(REQUEST, timeout=timeout)  # type: ignore[arg-type]
+    assert not sim.accepted
+
+
 async def test_a_handle_whose_task_a_journal_remembers_may_be_dropped(sim: Simulator, tmp_path: Path) -> None:
     """B25: `unfinished()` has it."""
     async with sim.client(journal=tmp_path / "j.db") as vidu:

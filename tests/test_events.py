@@ -97,16 +97,20 @@ def handle_id(told: list[Event]) -> str:
     return accepted.task_id
 
 
-async def test_an_observer_that_fails_costs_nobody_a_task(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, and everything goes on."""
+@pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError])
+async def test_an_observer_that_fails_costs_nobody_a_task(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, the first time with its traceback, and everything goes on: also if it asks what was cancelled."""
 
     def fail(event: Event) -> None:
-        raise RuntimeError(f"cannot take {event.name}")
+        raise kind(f"cannot take {event.name}")
 
     async with Simulator() as sim, sim.client(on_event=fail) as vidu:
         assert (await vidu.run(REQUEST)).has_result
     assert "on_event= failed" in caplog.text
     assert "cannot take accepted" in caplog.text
+    assert caplog.text.count("Traceback") == 1
 
 
 @pytest.mark.parametrize("observer", ["print", 7, asyncio.sleep], ids=["text", "number", "coroutine"])
@@ -128,6 +132,17 @@ async def test_the_log_has_the_same_under_stable_names(caplog: pytest.LogCapture
     assert (accepted.vidu_key, accepted.vidu_task_id) == ("film-7", handle_id(told))
     assert accepted.getMessage().startswith(f"accepted key=film-7 task_id={handle_id(told)}")
     assert accepted.levelno == logging.INFO
+
+
+async def test_a_format_of_the_log_may_name_what_each_event_has(caplog: pytest.LogCaptureFixture) -> None:
+    """Its name, its key and its task: empty, where there is none."""
+    line = logging.Formatter("%(vidu_event)s %(vidu_key)s %(vidu_task_id)s")
+    with caplog.at_level(logging.DEBUG, "vidu_async"):
+        async with Simulator() as sim, sim.client() as vidu:
+            task = await vidu.run(REQUEST, key="film-1")
+    lines = [line.format(record) for record in caplog.records if hasattr(record, "vidu_event")]
+    assert lines[0] == "submitted film-1 "
+    assert lines[-1] == f"finished film-1 {task.id}"
 
 
 async def test_no_event_holds_a_secret(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from vidu_async import (
     ConfigError,
     Creation,
     DownloadError,
+    Limiter,
     NotFoundError,
     RawRequest,
     Subject,
@@ -27,6 +28,52 @@ from vidu_async.testing import Simulator
 
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(64)
+
+
+class Policy:
+    """A policy that is none yet."""
+
+    max_per_second: Any = None
+
+    def interval(self, waiting: Any) -> float:
+        """Look each second."""
+        return 1.0
+
+
+class Whole(Policy):
+    """One that lacks nothing."""
+
+    def finished(self, kind: Any, seconds: float) -> None:
+        """Learn nothing."""
+
+
+class Called(Whole):
+    """One that means a method where a value is read."""
+
+    def max_per_second(self) -> float:
+        """Look twice a second."""
+        return 2.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (Policy(), r"not <.*Policy object.*>, which has no finished$"),
+        (Whole, r"an object, not a class: Whole\(\.\.\.\)"),
+        (Called(), r"max_per_second must be a positive number or None, not <bound method"),
+    ],
+    ids=["lacks a method", "a class", "a method for a value"],
+)
+def test_what_is_no_policy_is_refused_with_what_it_lacks(policy: Any, said: str) -> None:
+    """Found out later, it would only be logged, and the default would take its place."""
+    with pytest.raises(ConfigError, match=said):
+        ViduClient("test-key", polling=policy)
+
+
+def test_a_limiter_takes_limits_and_nothing_else() -> None:
+    """And says so when it is made."""
+    with pytest.raises(ConfigError, match=r"Limiter\(\) takes Limits\(\.\.\.\), not 5"):
+        Limiter(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

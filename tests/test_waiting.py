@@ -397,23 +397,27 @@ def test_a_policy_of_your_own_decides_when_to_look() -> None:
     play([faulty.state("queueing"), faulty.state("processing"), faulty.success()], test, polling=EveryMinute())
 
 
-def test_a_policy_that_breaks_does_not_hang_anybody(caplog: pytest.LogCaptureFixture) -> None:
-    """The fault is logged, and the default policy takes over."""
+@pytest.mark.parametrize("fault", [ZeroDivisionError, asyncio.CancelledError])
+def test_a_policy_that_breaks_does_not_hang_anybody(
+    fault: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The fault is logged, once with its traceback, and the default policy takes over."""
 
     class Broken:
         max_per_second = None
 
         def interval(self, waiting: Waiting) -> float:
-            raise ZeroDivisionError
+            raise fault
 
         def finished(self, kind: Kind, seconds: float) -> None:
-            """Learn nothing."""
+            raise fault
 
     async def test(vidu: ViduClient, _: faulty.FaultyServer) -> None:
         assert (await (await vidu.submit(REQUEST))).has_result
 
     play([faulty.state("queueing"), faulty.success()], test, polling=Broken())
     assert "the polling policy failed" in caplog.text
+    assert caplog.text.count("Traceback") == 1
 
 
 def test_handles_of_many_tasks_come_in_the_order_in_which_they_end() -> None:

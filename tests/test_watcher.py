@@ -606,6 +606,17 @@ def test_a_loop_that_stood_still_is_told_of_in_debug_mode(debug: bool, caplog: p
     assert [message[:31] for message in said] == ["the event loop stood still for "] * debug
 
 
+def test_a_bound_on_requests_holds_where_looks_are_shared() -> None:
+    """Ends among them, and whatever is asked to see whether the list is stale."""
+
+    async def test() -> None:
+        world = World(births(60))
+        await world.all_ended(world.watcher(Polling(max_per_second=2)))
+        assert most_in(world.queries + world.lists, 0.99) <= 2
+
+    play(test)
+
+
 # The agenda
 
 MOMENTS = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 50)), max_size=40)

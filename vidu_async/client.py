@@ -237,7 +237,7 @@ class ViduClient:
             self._reconciler.note_echo(row, task)
             self._journal.note(row, RowState.ACCEPTED, task_id=task.id, credits=task.credits)
         self._report(Accepted(key=row.key, task_id=task.id, credits=task.credits))
-        handle = self._handle(task.id, key=row.key, endpoint=row.endpoint, off_peak=row.off_peak)
+        handle = self._handle(task.id, key=row.key, endpoint=row.endpoint, off_peak=row.off_peak, is_original=True)
         handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
         handle._watch.is_unread = isinstance(self._journal, MemoryJournal)  # noqa: SLF001
         if permit is not None:
@@ -411,10 +411,16 @@ class ViduClient:
         return [_outcome_or_error(completed, handle) for handle in waiting]
 
     def _handle(
-        self, task_id: str, *, key: str | None = None, endpoint: str = "", off_peak: bool = False
+        self,
+        task_id: str,
+        *,
+        key: str | None = None,
+        endpoint: str = "",
+        off_peak: bool = False,
+        is_original: bool = False,
     ) -> TaskHandle:
         watch = self._watcher.watch(task_id, key=key or "", endpoint=endpoint, off_peak=off_peak)
-        return TaskHandle(self, self._watcher, watch, key)
+        return TaskHandle(self, self._watcher, watch, key, is_original)
 
     def _handle_of(self, row: Row) -> TaskHandle:
         """Return the handle of a task made here, with what is known of it."""

@@ -119,6 +119,8 @@ class TaskHandle:
     _watch: Watch
     key: str | None = field(default=None)
     """The name of the submission, where this client made it."""
+    _is_original: bool = False
+    """Whether it is the one that the submission returned."""
 
     @property
     def task_id(self) -> str:
@@ -156,7 +158,7 @@ class TaskHandle:
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         watch = self._watch
-        if watch.is_unread:
+        if self._is_original and watch.is_unread:
             watch.is_unread = False
             said = f"the handle of submission {self.key} was dropped unread; its task {watch.task_id} is paid for"
             _warn(f"{said}. Await it, keep its token, or give ViduClient a journal", ResourceWarning, source=self)
