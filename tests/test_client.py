@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import inspect
 import pickle
@@ -384,6 +385,8 @@ def test_a_client_is_not_pickled() -> None:
     """It holds a key."""
     with pytest.raises(TypeError, match="holds a key"):
         pickle.dumps(ViduClient("test-key"))
+    with pytest.raises(TypeError):  # and nothing else is complained of
+        copy.deepcopy(ViduClient("test-key").attach("7"))
 
 
 async def test_clients_work_beside_each_other_in_one_loop(sim: Simulator) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import faulty
@@ -163,7 +165,16 @@ LINK = "https://results.invalid/a.png?X-Amz-Signature=deadbeef"
 PICTURE = "iVBORw0KGgo" * 20
 
 
-@pytest.mark.parametrize("said", [LINK, f"see {LINK} there", PICTURE, f"data:image/png;base64,{PICTURE}"])
+SAID = [
+    *(LINK, f"see {LINK} there", LINK.upper().replace("DEADBEEF", "deadbeef"), LINK.removeprefix("https:")),
+    json.dumps({"message": LINK}).replace("/", "\\/"),
+    quote(LINK, safe=""),
+    "https://me:deadbeef@results.invalid/a.png",
+    *(PICTURE, f"data:image/png;base64,{PICTURE}"),
+]
+
+
+@pytest.mark.parametrize("said", SAID)
 def test_what_a_server_says_is_told_without_its_secrets(said: str, caplog: pytest.LogCaptureFixture) -> None:
     """As the message of a refusal, and as a state that nobody knows; and never at full length."""
     caplog.set_level(logging.DEBUG, "vidu_async")

@@ -874,3 +874,27 @@ def test_limits_that_cannot_work_are_refused(settings: dict[str, Any]) -> None:
     """The message names the setting."""
     with pytest.raises(ConfigError, match=next(iter(settings))):
         Limits(**settings)
+
+
+def test_who_is_not_refused_but_comes_again_keeps_its_place() -> None:
+    """As after a connection that did not come about: it is let in next, and is never one too many."""
+
+    async def main() -> None:
+        limiter = Limiter(Limits(submissions=1, queue=2))
+        turn = Turn(limiter, patience=600)
+        first = await turn.come()
+        second, third = (asyncio.create_task(limiter.acquire()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.release()
+        fourth = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(0)
+        again = asyncio.create_task(turn.come())
+        await asyncio.sleep(0)
+        (await second).release()
+        permit = await again
+        assert not third.done()
+        permit.release()
+        (await third).release()
+        (await fourth).release()
+
+    run_virtual(main())

@@ -487,3 +487,17 @@ def test_a_process_forked_while_a_file_was_hashed_can_hash_its_own(tmp_path: Pat
 def test_a_local_file_shows_no_content() -> None:
     """Its repr ends up in logs."""
     assert "s3cret" not in repr(LocalFile(PNG + b"s3cret", "image/png", 14))
+
+
+def test_a_path_that_is_also_a_text_is_a_path_wherever_it_stands(tmp_path: Path) -> None:
+    """Some libraries' paths are texts, too; its name would be paid for as if it were the picture."""
+
+    class Named(str):
+        __slots__ = ()
+
+        def __fspath__(self) -> str:
+            return str(self)
+
+    (tmp_path / "fox.png").write_bytes(PNG)
+    found = resolved({"first_frame": Named(tmp_path / "fox.png")})
+    assert isinstance(found["first_frame"], LocalFile)

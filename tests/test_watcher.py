@@ -18,6 +18,7 @@ from vidu_async import (
     AuthenticationError,
     Polling,
     RateLimitError,
+    RequestTimeoutError,
     ServerError,
     Task,
     TaskState,
@@ -65,6 +66,9 @@ class World:
     """What everything fails with."""
     list_trouble: ViduError | None = None
     """What the list fails with."""
+    key_refused: bool = False
+    silent: str = ""
+    """A task whose own answer never comes."""
     page_size: int = 100
     is_filtered: bool = True
     delay: float = 0.01
@@ -87,7 +91,11 @@ class World:
         self.queries.append(now())
         self.asked[watch.task_id] += 1
         self.firsts.setdefault(watch.task_id, now())
-        await asyncio.sleep(self.delay)
+        await asyncio.sleep(130 if watch.task_id == self.silent else self.delay)
+        if watch.task_id == self.silent:
+            raise RequestTimeoutError("no answer")
+        if self.key_refused:
+            raise AuthenticationError("revoked", status=401, readable=True)
         if self.trouble:
             raise self.trouble
         return task(watch.task_id, self.state(watch.task_id))
@@ -269,6 +277,43 @@ def test_a_list_that_never_answers_holds_nobody_up_for_long() -> None:
     play(test)
 
 
+@pytest.mark.parametrize("count", [3, 50, 150])
+@pytest.mark.parametrize("silent", ["", "task-0"])
+def test_a_list_that_stops_answering_holds_no_result_up_for_long(count: int, silent: str) -> None:
+    """Not even where tasks have just ended, or where one of them does not answer, either."""
+
+    async def test() -> None:
+        world = World(births(count, 103, 104), silent=silent)
+        asyncio.get_running_loop().call_later(100, setattr, world, "list_delay", 1e6)
+        watcher = world.watcher()
+        watches = [watcher.watch(task_id) for task_id in world.ends]
+        waiting = asyncio.create_task(world.all_ended(watcher))
+        await asyncio.sleep(150)
+        assert {watch.task_id for watch in watches if not watch.is_over} <= {silent}
+        waiting.cancel()
+
+    play(test)
+
+
+@pytest.mark.parametrize("has_list", [True, False])
+def test_a_key_that_was_revoked_is_told_to_everybody_at_once(has_list: bool) -> None:
+    """Whether the list refuses it or each task."""
+
+    async def test() -> None:
+        world = World(births(300, 1000, 2000), has_list=has_list)
+        watcher = world.watcher(Polling(min_interval=2, max_interval=2))
+        watches = [watcher.watch(task_id) for task_id in world.ends]
+        waiting = asyncio.create_task(world.all_ended(watcher))
+        await asyncio.sleep(20)
+        world.key_refused = True
+        world.list_trouble = AuthenticationError("revoked", status=401)
+        await asyncio.sleep(10)
+        assert all(watch.failure for watch in watches)
+        waiting.cancel()
+
+    play(test)
+
+
 def test_a_list_that_heals_is_used_again() -> None:
     """After its rest."""
 
@@ -410,7 +455,7 @@ def test_trouble_of_everything_makes_no_more_of_itself(has_list: bool) -> None:
         await world.all_ended(watcher)
         looks = [moment for moment in world.queries + world.lists if moment < 600]
         base = 60 * (3 if has_list else 300)  # what would be asked if all went well
-        assert len(looks) < base * 2.1 + 500 / 14 + 100
+        assert len(looks) < base * 2.2 + 500 / 14 + 100
         assert len(world.kinds(PollFailed)) == len([moment for moment in looks if moment < 600 - world.delay])
 
     play(test)
@@ -544,6 +589,19 @@ def test_five_hundred_born_together_do_not_stay_together(has_list: bool) -> None
         assert most_in(looks, 0.1) <= len(looks) / 10
         if not has_list:
             assert most_in(list(world.firsts.values()), 0.1) <= 50
+
+    play(test)
+
+
+def test_results_that_come_all_at_once_are_not_fetched_all_at_once() -> None:
+    """The list tells of five hundred ends in one moment; a server that takes 300 requests a second refuses none."""
+
+    async def test() -> None:
+        world = World(births(500, 100, 100))
+        heard = await world.all_ended(world.watcher())
+        assert most_in(world.queries, 0.1) <= 50
+        assert most_in(world.queries + world.lists, 1.0) <= 300
+        assert sorted(heard.values())[250] < 105
 
     play(test)
 

@@ -21,14 +21,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger("vidu_async")
 
 
-_LINK = re.compile(r"(https?://[^\s\"'<>?]*)\?[^\s\"'<>]*")
-_BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{80,}")
+_SECRETS = (
+    (re.compile(r"((?:\\?/){2}[^\s\"'<>?]*)\?[^\s\"'<>]*"), r"\1?..."),  # what follows a link's path
+    (re.compile(r"(\?|%3F)[^\s\"'<>=?]*(?:=|%3D)[^\s\"'<>]*", re.IGNORECASE), r"\1..."),  # or anything like it
+    (re.compile(r"(//)[^/\s\"'<>@]*@"), r"\1...@"),
+    (re.compile(r"[A-Za-z0-9+/=_-]{80,}"), "..."),
+)
 _LONGEST = 300
 
 
 def plainly(text: str) -> str:
     """Return what a server said without what may be secret in it: a link's signature, a file's content; and not all."""
-    short = _BASE64.sub("...", _LINK.sub(r"\1?...", text[: 20 * _LONGEST]))
+    short = text[: 20 * _LONGEST]
+    for secret, shown in _SECRETS:
+        short = secret.sub(shown, short)
     return short if len(short) <= _LONGEST else f"{short[:_LONGEST]}..."
 
 

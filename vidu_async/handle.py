@@ -157,8 +157,8 @@ class TaskHandle:
         return hash(self._watch.task_id)
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        watch = self._watch
-        if self._is_original and watch.is_unread:
+        watch = getattr(self, "_watch", None)  # a copy that was refused has none
+        if watch is not None and self._is_original and watch.is_unread:
             watch.is_unread = False
             said = f"the handle of submission {self.key} was dropped unread; its task {watch.task_id} is paid for"
             _warn(f"{said}. Await it, keep its token, or give ViduClient a journal", ResourceWarning, source=self)

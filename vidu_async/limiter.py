@@ -36,16 +36,19 @@ class Limits:
     than that. https://platform.vidu.com/docs/usage-and-limits
 
     These are upper bounds: when the server answers 429 the limiter finds out by itself how much it lets in.
+
+    Args:
+        submissions: creation requests being sent.
+        in_flight: tasks submitted and not yet finished.
+        rate: submissions per second.
+        queue: submissions waiting for the above; one more raises `LimiterFullError`.
+
     """
 
     submissions: int = 8
-    """Creation requests being sent."""
     in_flight: int | None = None
-    """Tasks submitted and not yet finished."""
     rate: float | None = None
-    """Submissions per second."""
     queue: int | None = None
-    """Submissions waiting for the above; one more raises `LimiterFullError`."""
 
     def __attrs_post_init__(self) -> None:
         for name, least in (("submissions", 1), ("in_flight", 1), ("queue", 0)):

@@ -24,6 +24,7 @@ _PAGES = 10
 """Pages of an answer that are read: some servers have ten tasks on one, whatever is asked for."""
 _REST, _LONGEST_REST = 5.0, 600.0
 """Seconds without the list after it failed, doubling each time."""
+_LONGEST_STALE = 6 * 3600.0
 _LATE_ENDS = 3
 """Ends in a row that the list did not tell of before the tasks themselves did: it is stale."""
 BESIDE = 2
@@ -42,8 +43,8 @@ class Listing:
     """Asks for a page of the tasks of these ids, given its token."""
     _rest: float = field(default=_REST, init=False)
     _rests_until: float = field(default=0.0, init=False)
-    _is_suspect: bool = field(default=False, init=False)
-    """Whether it was refused as too much, which may be the list alone."""
+    _suspicion: str = field(default="", init=False)
+    """Why it failed the last time, as long as that may be the list alone."""
     _ended: list[str] = field(factory=list, init=False)
     """Tasks that have ended, by their own account: what the list says of them shows whether it is stale."""
     _late_ends: int = field(default=0, init=False)
@@ -65,7 +66,7 @@ class Listing:
         ended, self._ended = self._ended, []
         for part in _parts([*task_ids, *ended]):
             found.update(await self._find(part))
-        self._rest, self._is_suspect = _REST, False
+        self._rest, self._suspicion = _REST, ""
         for task_id in ended:
             self._compare(found.pop(task_id, None), now)
         return found
@@ -85,20 +86,21 @@ class Listing:
         """Leave the list alone for a while: it failed where the tasks themselves did not."""
         self._rests_until, self._rest = now + self._rest, min(self._rest * 2, _LONGEST_REST)
 
-    def suspect(self, watch: Watch) -> None:
-        """Note that it was refused as too much; whether that is the list alone this task's own answer will tell."""
-        self._is_suspect = True
+    def suspect(self, watch: Watch, why: str) -> None:
+        """Note that it failed; whether that is the list alone this task's own answer will tell."""
+        self._suspicion = why
         watch.is_asked_at_once = True
 
     def task_answered(self, now: float) -> None:
         """Note that a task was asked about by itself, and answered."""
-        if self._is_suspect:
-            self._is_suspect = False
+        if self._suspicion:
+            _log.warning("the list of tasks failed (%s): each is looked at by itself for a while", self._suspicion)
+            self._suspicion = ""
             self.failed(now)
 
     def told_of_end(self) -> None:
         """Note that the list told of an end."""
-        self._late_ends = 0
+        self._late_ends, self._stale_rest = 0, _LONGEST_REST
 
     def check(self, task_id: str) -> None:
         """Ask beside others, next time, whether the list knows of an end that the task itself told of."""
@@ -111,7 +113,8 @@ class Listing:
         self._late_ends += 1
         if self._late_ends >= _LATE_ENDS:
             _log.warning("the list of tasks is stale: each task is asked about by itself for %g s", self._stale_rest)
-            self._late_ends, self._rests_until, self._stale_rest = 0, now + self._stale_rest, self._stale_rest * 2
+            self._late_ends, self._rests_until = 0, now + self._stale_rest
+            self._stale_rest = min(self._stale_rest * 2, _LONGEST_STALE)
 
     def rebase(self) -> None:
         """Forget all moments of another event loop's clock."""

@@ -16,8 +16,10 @@ from attrs import define, field
 from vidu_async.events import PollFailed, StateRegressed, Throttled, plainly
 from vidu_async.protocol.errors import (
     APIError,
+    AuthenticationError,
     ConfigError,
     NotFoundError,
+    PermissionDeniedError,
     ProtocolError,
     RateLimitError,
     RequestTimeoutError,
@@ -66,7 +68,9 @@ class Looks:
     _report: Callable[[Event], None]
     _quota: Quota = field(factory=Quota, init=False)
     _throttles: int = field(default=0, init=False)
-    """Looks in a row that were refused as too many."""
+    """How many times in a row looks were refused as too many."""
+    _opens: float = field(default=0.0, init=False)
+    """When they were asked to come again."""
     _is_troubled: bool = field(default=False, init=False)
     """Whether the last look failed, whatever its task: only the first of a row of failures is logged."""
 
@@ -108,10 +112,11 @@ class Looks:
         try:
             async with asyncio.timeout(_SLOW):
                 found = await self._listing.find([watch.task_id for watch in watches], self._now())
-        except UnsupportedError as error:
-            _log.info("%s: each task is looked at by itself", error.said)
+        except (UnsupportedError, AuthenticationError, PermissionDeniedError) as error:
+            _log.info("%s: each task is looked at by itself", plainly(error.said))
             self._listing.failed(self._now())  # a page that says so may be some portal's
-            _ask_at_once(watches)
+            for watch in watches:
+                watch.is_asked_at_once = True
             return
         except ViduError as error:
             failure = error
@@ -123,7 +128,8 @@ class Looks:
             for watch in watches:
                 self._take_row(watch, found.get(watch.task_id), now)
             return
-        await self._list_failed(watches, failure)
+        self._put_off(watches, failure)
+        self._listing.suspect(watches[0], plainly(failure.said))
 
     def _take_row(self, watch: Watch, row: Listed | None, now: float) -> None:
         """Take in what the list says of a task. It may lag behind what the task itself has said."""
@@ -138,21 +144,6 @@ class Looks:
             known = watch.task
             is_news = known is None or row.state not in _STAGES[: _rank(known.state) + 1]
             self._observe(watch, row.task() if is_news or known is None else known)
-
-    async def _list_failed(self, watches: list[Watch], error: ViduError) -> None:
-        """Find out whether it is the list alone that fails: then each is looked at by itself for a while."""
-        if isinstance(error, RateLimitError):
-            self._put_off(watches, error)
-            self._listing.suspect(watches[0])  # once the gate opens
-            return
-        first, *others = watches
-        await self._look_at(first)
-        if first.trouble is None:
-            self._listing.failed(self._now())
-            _log.warning("the list of tasks failed (%s): each is looked at by itself for a while", plainly(error.said))
-            _ask_at_once(others)
-        else:
-            self._put_off(others, error)
 
     def _went_well(self) -> None:
         self._quota.earn()
@@ -185,8 +176,10 @@ class Looks:
 
     def _close_for_all(self, error: RateLimitError) -> None:
         """Look at nothing for a while: the server speaks of the account."""
-        self._throttles += 1
+        now = self._now()
+        self._throttles += now >= self._opens  # else it is an answer to the same burst
         pause = min(error.retry_after or wait(self._throttles), _RETRY_AFTER)
+        self._opens = max(self._opens, now + pause)
         self._close_for(pause)
         self._report(Throttled(pause=pause, reason=error.reason, retry_after=error.retry_after))
 
@@ -199,11 +192,6 @@ class Looks:
             return False
         is_lag = isinstance(error, NotFoundError) and watch.vouched is not None and now - watch.vouched < _LAG
         return not is_lag
-
-
-def _ask_at_once(watches: list[Watch]) -> None:
-    for watch in watches:
-        watch.is_asked_at_once = True
 
 
 def _rank(state: TaskState) -> int:

@@ -250,9 +250,12 @@ def _is_local(value: object, accepted: frozenset[str] | None) -> bool:
         return any(_is_local(item, _FIELDS.get(name)) for name, item in value.items())
     if isinstance(value, (list, tuple)):
         return any(_is_local(item, accepted) for item in value)
-    if isinstance(value, str):
-        return bool(accepted) and not is_remote(value)
-    return value is not None and not isinstance(value, (int, float)) and isinstance(value, (bytes, PathLike))
+    if value is None or type(value) in _PLAIN:  # quick: the commonest
+        return type(value) is str and bool(accepted) and not is_remote(value)
+    return isinstance(value, (bytes, PathLike)) or bool(accepted and isinstance(value, str) and not is_remote(value))
+
+
+_PLAIN = (str, int, float, bool)
 
 
 def resolved(body: Mapping[str, Any]) -> dict[str, Any]:

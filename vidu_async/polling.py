@@ -52,7 +52,7 @@ class PollingPolicy(Protocol):
 
     @property
     def max_per_second(self) -> float | None:
-        """Looks a second over all tasks together; None is no bound."""
+        """Requests a second over all tasks together; None is no bound. A value, not a method."""
 
     def interval(self, waiting: Waiting) -> float:
         """Return the seconds until the next look at a task."""
@@ -71,12 +71,17 @@ class Polling:
     One bound given alone moves the other. Together they set the pace: with half of both, tasks are expected to take
     half the time and are seen finished in half the delay. Off-peak tasks that have not begun are looked at every three
     times `max_interval`, once a minute by default.
+
+    Args:
+        min_interval: seconds from look to look at a task, at least.
+        max_interval: and at most.
+        max_per_second: requests a second over all tasks; one through the list looks at up to a hundred. None: no bound.
+
     """
 
     min_interval: float = _DEFAULT_BOUNDS[0]
     max_interval: float = _DEFAULT_BOUNDS[1]
     max_per_second: float | None = None
-    """Looks per second, over all tasks."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("min_interval", "max_interval", "max_per_second"):

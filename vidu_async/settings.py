@@ -22,18 +22,22 @@ def _seconds(_: object, attribute: Any, value: float) -> None:  # noqa: ANN401 -
 
 @frozen
 class Timeouts:
-    """How long to be patient, in seconds."""
+    """How long to be patient, in seconds.
+
+    Args:
+        connect: finding the address, connecting and shaking hands.
+        read: silence of the server before an answer, or within one; of a question, until all of its answer is there.
+        write: no progress while sending.
+        submit: waiting through 429s before a submission fails with `RateLimitError`.
+        quiet: looking for a creation whose answer was lost: five looks, after 1/120, 1/40, 1/10, 3/10 and all of it.
+
+    """
 
     connect: float = field(default=10.0, validator=_seconds)
-    """Finding the address, connecting and shaking hands."""
     read: float = field(default=120.0, validator=_seconds)
-    """Silence of the server before an answer, or within one."""
     write: float = field(default=60.0, validator=_seconds)
-    """No progress while sending."""
     submit: float = field(default=600.0, validator=_seconds)
-    """Waiting through 429s before a submission fails with `RateLimitError`."""
     quiet: float = field(default=600.0, validator=_seconds)
-    """Looking for a creation whose answer was lost: five looks, after 1/120, 1/40, 1/10, 3/10 and all of this time."""
 
 
 _LEAST_SECRET = 12

@@ -51,7 +51,7 @@ class Turn:
 
         """
         if self._until is None:
-            self._permit = await self._limiter.acquire()
+            self._permit = await self._limiter.acquire(self._permit)
             return self._permit
         try:
             async with asyncio.timeout_at(self._until):

@@ -210,9 +210,7 @@ class Watcher:
     def _enter(self, watch: Watch, now: float, crowd: int) -> None:
         """Enter a task for its next look: at once if nothing is known, else an interval after the last."""
         interval = self._interval(watch)
-        if watch.claimed is not None:
-            due = now  # a result is waiting
-        elif watch.is_asked_at_once or watch.looked is None:
+        if watch.claimed is not None or watch.is_asked_at_once or watch.looked is None:
             due = self._rounds.next_turn(now)
         else:
             due = max(now, watch.looked + interval + self._put_apart(watch, interval, crowd))
