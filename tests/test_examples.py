@@ -15,6 +15,8 @@ import pytest
 from vidu_async.testing import Faults, Serve, Simulator, run_in_thread
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+ROWS = 7
+"""Rows of the batch. One is off-peak: found in the queue, it would be looked at again after a minute."""
 
 
 def run(name: str, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +53,7 @@ def test_the_batch_saves_every_row_once(tmp_path: Path) -> None:
 
 def test_the_batch_interrupted_and_started_again_pays_once(tmp_path: Path) -> None:
     """Against a service that goes on meanwhile: Ctrl-C in the middle, and the second run takes the tasks up again."""
-    with run_in_thread(Simulator(time_scale=10)) as sim:
+    with run_in_thread(Simulator(time_scale=20, concurrency=ROWS)) as sim:
         live = {"VIDU_BASE_URL": sim.url, "VIDU_API_KEY": sim.api_key}
         command = [sys.executable, str(EXAMPLES / "batch.py"), "--live"]
         first = subprocess.Popen(
@@ -96,7 +98,7 @@ def test_the_batch_ended_while_its_creations_are_on_their_way_pays_once(end: sig
     async def slowly(method: str, *_: object) -> Serve | None:
         return Serve(delay=1) if method == "POST" else None
 
-    with run_in_thread(Simulator(time_scale=10, intercept=slowly)) as sim:
+    with run_in_thread(Simulator(time_scale=5, concurrency=ROWS, intercept=slowly)) as sim:
         live = {"VIDU_BASE_URL": sim.url, "VIDU_API_KEY": sim.api_key}
         command = [sys.executable, str(EXAMPLES / "batch.py"), "--live"]
         first = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path, env={**os.environ, **live})
