@@ -18,6 +18,8 @@ import vidu_async
 from vidu_async import (
     APIError,
     AuthenticationError,
+    BudgetExceededError,
+    CallbackError,
     CancelRefusedError,
     ConfigError,
     ConnectError,
@@ -82,6 +84,7 @@ MADE: dict[type[ViduError], Callable[[Any], ViduError]] = {
             LimiterFullError,
             JournalError,
             DownloadError,
+            BudgetExceededError,
         ),
         plain,
     ),
@@ -106,6 +109,7 @@ MADE: dict[type[ViduError], Callable[[Any], ViduError]] = {
     ValidationError: lambda kind: kind("message", field="images[0]", value=[1, "a"], allowed=[1, 2]),
     SubmissionUnknownError: lambda kind: kind("message", key="k-1", evidence="answer 502"),
     TaskTimeoutError: lambda kind: kind("message", token="vidu1.abc"),
+    CallbackError: lambda kind: kind("message", status=401),
 }
 
 

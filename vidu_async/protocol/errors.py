@@ -23,13 +23,15 @@ ViduError
 ├── SubmissionUnknownError          a creation was sent and its answer was lost: it may be paid
 ├── IdempotencyConflictError        the key already names another request
 ├── LimiterFullError                too many submissions are waiting already
+├── BudgetExceededError             a batch would spend more than its budget
 ├── JournalError                    the journal's file cannot be used; without it nothing is sent
 ├── TaskError                       a task ended without a result
 │   ├── TaskFailedError             ... because generation failed
 │   ├── TaskCancelledError          ... because it was cancelled
 │   └── ResultMissingError          ... although it reads as a success
 ├── TaskTimeoutError                (TimeoutError) the wait ended before the task did
-└── DownloadError                   a result could not be saved
+├── DownloadError                   a result could not be saved
+└── CallbackError                   a callback that Vidu did not sign
 
 ViduWarning (UserWarning)           a value that may be refused or have no effect; `strict=True` refuses it
 
@@ -311,6 +313,13 @@ class LimiterFullError(ViduError):
     advice = "Submit again later, or raise Limits(queue=)."
 
 
+class BudgetExceededError(ViduError):
+    """A batch would spend more than its budget; nothing was sent."""
+
+    paid = "no"
+    advice = "Raise the budget to go on: what is done already is not paid again."
+
+
 class JournalError(ViduError):
     """The journal's file cannot be used, and without it nothing is sent. The message ends with what to do."""
 
@@ -366,3 +375,18 @@ class DownloadError(ViduError):
     """A result could not be saved. The task is unaffected; its result can be downloaded again."""
 
     paid = "yes"
+    is_passing: bool = False
+    """Whether it was the network's or the server's trouble, so that waiting may help."""
+
+
+class CallbackError(ViduError):
+    """A callback is not signed by a key you gave, or too old. `status` is the HTTP status to answer it with.
+
+    https://platform.vidu.com/docs/callback-signature
+    """
+
+    advice = "Answer it with its status, and do nothing else."
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
