@@ -14,7 +14,16 @@ import attrs
 import faulty
 import pytest
 
-from vidu_async import ConfigError, Gateway, ImageToVideo, Limits, TaskFailedError, TextToVideo, ViduClient
+from vidu_async import (
+    ConfigError,
+    Gateway,
+    ImageToVideo,
+    Limits,
+    PolicyViolationError,
+    TaskFailedError,
+    TextToVideo,
+    ViduClient,
+)
 from vidu_async.events import (
     Accepted,
     Committed,
@@ -25,11 +34,12 @@ from vidu_async.events import (
     Retrying,
     StateChanged,
     StateRegressed,
+    SubmissionFailed,
     Submitted,
     Throttled,
 )
 from vidu_async.protocol.models import TaskState
-from vidu_async.testing import Simulator, run_virtual
+from vidu_async.testing import Refusal, Simulator, run_virtual
 
 S = TaskState
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
@@ -40,6 +50,28 @@ KEY = "sk-not-to-be-found-anywhere"
 def client(server: faulty.FaultyServer, told: list[Event], **settings: Any) -> ViduClient:
     """Return a client that tells of what happens."""
     return ViduClient(KEY, gateway=Gateway(base_url=server.url, lists=False), on_event=told.append, **settings)
+
+
+async def test_a_submission_that_comes_to_nothing_is_told_of(sim: Simulator) -> None:
+    """With Vidu's word, or that its caller withdrew it."""
+    told: list[Event] = []
+
+    async def refuse(method: str, *_: object) -> Refusal | None:
+        await asyncio.sleep(0.05)
+        return Refusal("CreationPolicyViolation", "no") if method == "POST" else None
+
+    sim.intercept = refuse
+    async with sim.client(on_event=told.append, limits=Limits(submissions=1)) as vidu:
+        refused = asyncio.create_task(vidu.submit(REQUEST, key="refused"))
+        await asyncio.sleep(0.01)
+        withdrawn = asyncio.create_task(vidu.submit(REQUEST, key="withdrawn"))
+        await asyncio.sleep(0.01)
+        withdrawn.cancel()
+        await asyncio.wait([refused, withdrawn])
+        assert isinstance(refused.exception(), PolicyViolationError)
+    failed = {event.key: event for event in told if isinstance(event, SubmissionFailed)}
+    assert (failed["refused"].reason, failed["refused"].paid) == ("CreationPolicyViolation", "no")
+    assert (failed["withdrawn"].reason, failed["withdrawn"].paid) == ("withdrawn", "no")
 
 
 async def test_a_film_is_told_from_its_submission_to_its_file(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from vidu_async import download as downloads
 from vidu_async import media
 from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
-from vidu_async.events import Accepted, Downloaded, Event, Reporter
+from vidu_async.events import Accepted, Downloaded, Downloading, Event, Reporter
 from vidu_async.guarded import Guarded, policy_of
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, check_timeout
-from vidu_async.journal import SUBJECTS, MemoryJournal, Row, RowState
+from vidu_async.journal import ENDED, SUBJECTS, MemoryJournal, Row, RowState
 from vidu_async.journal_file import Journal
 from vidu_async.lessons import Lessons
 from vidu_async.limiter import Limiter, Limits
@@ -222,14 +222,52 @@ class ViduClient:
         _check_submission(request, key)
         check("retry_failed", retry_failed, bool)
         weigh(request, self._gateway, strict=self._strict, key=key)
-        call = calls.create(self._gateway, request)
-        body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
-        meant = {"endpoint": request.endpoint, "fields": body}
-        digest = "" if key is None else await _in_thread(media.has_files(body), media.digest, meant)
+        call, body = await self._resolved(request)
+        digest = "" if key is None else await _digest(request, body)
         wanted = Row.of(request.endpoint, body, key=key, digest=digest, off_peak=_is_off_peak(request), **self._home)
         order = Order(wanted, call, body, self._accept, self._handle_of, retry_failed)
         # Bound again: the client may have been closed while files were read.
         return await self._outbox.send(order, self._bind_to_pay())
+
+    async def check(self, request: Request, *, key: str | None = None) -> None:
+        """Look at a request as `submit` would, its local files included, and send nothing.
+
+        Raises:
+            ValidationError: as `submit`.
+
+        """
+        _check_submission(request, key)
+        weigh(request, self._gateway, strict=self._strict, key=key)
+        await self._resolved(request)
+
+    async def fingerprint(self, request: Request) -> str:
+        """Return a hash, 64 hexadecimal digits, that two requests share only if they ask for the same.
+
+        The content of local files counts, not their names.
+
+        Raises:
+            ValidationError: a local file is missing, has changed or is of a kind Vidu does not take.
+
+        """
+        _check_submission(request, None)
+        _, body = await self._resolved(request)
+        return await _digest(request, body)
+
+    async def _resolved(self, request: Request) -> tuple[calls.Call[Task], dict[str, Any]]:
+        """Return the call of a request, and its body with its local files looked at."""
+        call = calls.create(self._gateway, request)
+        return call, await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
+
+    async def recall(self, key: str) -> TaskHandle | None:
+        """Return the handle of the task that a key names, None if it names none. Nothing is sent.
+
+        An answer that this client is waiting for is waited for.
+        """
+        self._bind()
+        await self._journal.open()
+        await self._outbox.answered(key)
+        row = self._journal.find(key)
+        return self._handle_of(row) if row is not None and row.state in {RowState.ACCEPTED, *ENDED} else None
 
     def _accept(self, row: Row, task: Task, permit: Permit | None) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
@@ -542,17 +580,24 @@ class ViduClient:
         *,
         exists: downloads.Exists = "error",
         variant: downloads.Variant = "url",
+        prefix: str = "",
     ) -> list[Path]:
-        """Download every result of a task into a folder, one after the other; else as `download`."""
+        """Download every result of a task into a folder, one after the other; else as `download`.
+
+        Files are named after the task's id, with a `prefix` before it.
+        """
         paths = []
         for creation in downloads.creations_of(task):
-            stem = downloads.stem_of(task, creation, downloads.variant_of(variant))
+            stem = prefix + downloads.stem_of(task, creation, downloads.variant_of(variant))
             place = downloads.Target.of(os.path.join(folder, ""), stem, None, exists)  # noqa: PTH118 - a trailing slash
             paths.append(await self._fetch(creation, place, variant))
         return paths
 
     async def _fetch(self, creation: Creation, place: downloads.Target, variant: downloads.Variant) -> Path:
-        path = await downloads.fetch(self._bind(), creation, place, variant=variant)
+        def told(received: int, size: int | None) -> None:
+            self._report(Downloading(task_id=creation.task_id, received=received, size=size))
+
+        path = await downloads.fetch(self._bind(), creation, place, told, variant=variant)
         self._report(Downloaded(task_id=creation.task_id, path=str(path), size=path.stat().st_size))
         return path
 
@@ -634,6 +679,11 @@ def _outcome_or_error(completed: Completed, handle: TaskHandle) -> Task | ViduEr
 
 def _nothing_to_recall(row: Row) -> NoReturn:
     raise AssertionError(f"submission {row.key} has no name to be recalled by")
+
+
+async def _digest(request: Request, body: dict[str, Any]) -> str:
+    meant = {"endpoint": request.endpoint, "fields": body}
+    return await _in_thread(media.has_files(body), media.digest, meant)
 
 
 async def _in_thread(is_slow: bool, call: Callable[..., R], *args: object) -> R:

@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import secrets
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
@@ -20,11 +21,18 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
 from attrs import define
 
 from vidu_async.media import HEAD, SUFFIXES, kind_of
-from vidu_async.protocol.errors import ConfigError, DownloadError, ViduError
+from vidu_async.protocol.errors import (
+    ConfigError,
+    ConnectError,
+    DownloadError,
+    RequestTimeoutError,
+    TransportError,
+    ViduError,
+)
 from vidu_async.protocol.models import Creation, Task
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from vidu_async.protocol.answers import Answer
     from vidu_async.transport import Transport
@@ -34,6 +42,9 @@ Exists = Literal["error", "skip", "overwrite", "rename"]
 Variant = Literal["url", "cover_url", "watermarked_url"]
 
 _VARIANTS = {"url": None, "cover_url": "cover", "watermarked_url": "watermarked"}
+
+Told = Callable[[int, int | None], None]
+"""Hears of the bytes that have come, and of how many there are, if the server says so."""
 
 SIZE_LIMIT = 4 * 1024**3
 """Bytes of a result that are accepted."""
@@ -153,7 +164,9 @@ def variant_of(variant: Variant) -> Variant:
     return variant
 
 
-async def fetch(transport: Transport, creation: Creation, target: Target, *, variant: Variant = "url") -> Path:
+async def fetch(
+    transport: Transport, creation: Creation, target: Target, told: Told, *, variant: Variant = "url"
+) -> Path:
     """Download one result.
 
     Raises:
@@ -170,7 +183,7 @@ async def fetch(transport: Transport, creation: Creation, target: Target, *, var
         raise target.refusal(present)
 
     async def receive(head: Answer, pieces: AsyncIterator[bytes]) -> Path:
-        return await _save(head, pieces, target)
+        return await _save(head, pieces, target, told)
 
     failure: DownloadError
     try:
@@ -178,20 +191,26 @@ async def fetch(transport: Transport, creation: Creation, target: Target, *, var
     except ViduError as error:
         failure = DownloadError(f"the result of task {creation.task_id} was not saved: {error.said}")
         failure.advice, failure.task_id = error.advice, creation.task_id
+        is_network = isinstance(error, (ConnectError, TransportError, RequestTimeoutError))
+        failure.is_passing = is_network or getattr(error, "is_passing", False)
     raise failure
 
 
-async def _save(head: Answer, pieces: AsyncIterator[bytes], target: Target) -> Path:
+async def _save(head: Answer, pieces: AsyncIterator[bytes], target: Target, told: Told) -> Path:
     """Write a body under a name that nothing else has, and rename it once it is whole and on the disk."""
     if not head.is_ok:
         fresh = "Links expire: fetch_task() of its task gets a fresh one"
         why = fresh if head.status in {401, 403, 404, 410} else "Try again"
-        raise DownloadError(f"the link answered {head.status}. {why}")
+        refusal = DownloadError(f"the link answered {head.status}. {why}")
+        refusal.is_passing = head.status >= 500 or head.status == 429  # noqa: PLR2004 - a server's trouble; too much
+        raise refusal
+    length = head.headers.get("content-length", "")
+    size = int(length) if length.isascii() and length.isdigit() else None
     part = target.folder / f".{target.stem}.{secrets.token_hex(4)}.part"
     await _disk(lambda: target.folder.mkdir(parents=True, exist_ok=True))
     file = _open(part)
     try:
-        first = await _write(file, pieces)
+        first = await _write(file, pieces, lambda received: told(received, size))
         await _disk(lambda: _flush(file))
         return await _disk(lambda: target.publish(part, first))
     finally:
@@ -210,7 +229,7 @@ def _open(part: Path) -> BinaryIO:
     raise failure
 
 
-async def _write(file: BinaryIO, pieces: AsyncIterator[bytes]) -> bytes:
+async def _write(file: BinaryIO, pieces: AsyncIterator[bytes], told: Callable[[int], None]) -> bytes:
     """Write all pieces, a megabyte at a time, and return the first bytes."""
     first, size, buffer = b"", 0, bytearray()
     async for piece in pieces:
@@ -223,6 +242,7 @@ async def _write(file: BinaryIO, pieces: AsyncIterator[bytes]) -> bytes:
         if len(buffer) >= _CHUNK:
             whole, buffer = buffer, bytearray()
             await _disk(partial(file.write, whole))
+            told(size)
     await _disk(partial(file.write, buffer))
     return first or _checked(bytes(buffer))
 

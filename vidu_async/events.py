@@ -28,10 +28,14 @@ _SECRETS = (
     (re.compile(r"[A-Za-z0-9+/=_-]{80,}"), "..."),
 )
 _LONGEST = 300
+_WORD = 40
+"""Letters that may be a word; more may be somebody's secret."""
 
 
 def plainly(text: str) -> str:
     """Return what a server said without what may be secret in it: a link's signature, a file's content; and not all."""
+    if not text or (text.isalpha() and len(text) < _WORD):
+        return text  # a state, a reason: most often
     short = text[: 20 * _LONGEST]
     for secret, shown in _SECRETS:
         short = secret.sub(shown, short)
@@ -74,6 +78,18 @@ class Accepted(Event):
 
     level: ClassVar[int] = logging.INFO
     credits: int | None = None
+
+
+@frozen(kw_only=True)
+class SubmissionFailed(Event):
+    """A submission came to no task, as far as anybody knows."""
+
+    level: ClassVar[int] = logging.INFO
+    reason: str
+    """Vidu's word, or the error's class; `withdrawn` if its caller left before it was sent."""
+    error: str = field(default="", converter=plainly)
+    paid: str
+    """What it means for the credits: "no" or "maybe"."""
 
 
 @frozen(kw_only=True)
@@ -148,6 +164,54 @@ class Downloaded(Event):
     path: str
     size: int
     """Bytes."""
+
+
+@frozen(kw_only=True)
+class Downloading(Event):
+    """A piece of a result has come."""
+
+    received: int
+    """Bytes so far."""
+    size: int | None = None
+    """Bytes of all, if the server says so."""
+
+
+@frozen(kw_only=True)
+class BatchSized(Event):
+    """A batch knows how many items it has: only where that costs nothing to find out."""
+
+    items: int
+
+
+@frozen(kw_only=True)
+class ItemTaken(Event):
+    """A batch has begun with an item."""
+
+    place: str = ""
+    """Where it stands, such as `jobs.jsonl:3`."""
+
+
+@frozen(kw_only=True)
+class ItemLeft(Event):
+    """A batch was stopped before it had sent an item it had begun with."""
+
+    place: str = ""
+
+
+@frozen(kw_only=True)
+class ItemEnded(Event):
+    """An item of a batch has its outcome."""
+
+    reason: str = ""
+    """Why there is no result, in one word; "" for a success."""
+    error: str = field(default="", converter=plainly)
+    paid: str = ""
+    """What a failure means for the credits: "no", "maybe" or "yes"."""
+    credits: int | None = None
+    """What it cost, None if nobody knows."""
+    is_recalled: bool = False
+    """Whether it was submitted by an earlier run, or another process."""
+    place: str = ""
 
 
 @define(eq=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from attrs import define, evolve, field, frozen
 
-from vidu_async.events import Submitted
+from vidu_async.events import SubmissionFailed, Submitted
 from vidu_async.journal import ENDED, SUBJECTS, UNRESOLVED, Row, RowState, conflict
 from vidu_async.protocol.errors import ConfigError, JournalError, SubmissionUnknownError, ViduError
 from vidu_async.submission import Breaker, Submission, noted, unknown
@@ -129,6 +129,11 @@ class Outbox:
             return None
         return await self._wait(self._begin(evolve(order, wanted=row), transport))
 
+    async def answered(self, key: str) -> None:
+        """Wait until nothing is under way here under this key, without being one of its callers."""
+        if sending := self._sends.get(key):
+            await asyncio.wait([sending.done])
+
     def forget(self, key: str) -> None:
         """Keep no longer what was needed to send it again."""
         self._lost.pop(key, None)
@@ -222,6 +227,8 @@ class Outbox:
         error = None if sending.done.cancelled() else sending.done.exception()
         self._settle(sending)
         row = sending.row
+        if sending.submission is not None and (error or sending.done.cancelled()):
+            self._report(_failed(row, error))
         if sending.callers == 0 and not sending.is_heard and not sending.done.cancelled():
             said = f"failed: {error}" if error else f"went through as task {row.task_id or '(none)'}"
             _log.log(logging.ERROR if error else logging.INFO, "submission %s, whose caller left, %s", row.key, said)
@@ -295,3 +302,10 @@ class Outbox:
             await asyncio.gather(*late, return_exceptions=True)
         if left := [sending.row.key for sending in sends if sending.row.state in UNRESOLVED]:
             _log.warning("closed with %d submissions that may be paid: %s", len(left), ", ".join(left))
+
+
+def _failed(row: Row, error: BaseException | None) -> SubmissionFailed:
+    """Return what is told of a submission that came to no task; without an error it was withdrawn."""
+    reason = "withdrawn" if error is None else getattr(error, "reason", "") or type(error).__name__
+    paid = "maybe" if row.state in UNRESOLVED else getattr(error, "paid", None) or "no"
+    return SubmissionFailed(key=row.key, reason=reason, error=str(error or ""), paid=paid)
