@@ -788,3 +788,18 @@ async def test_a_row_comes_back_as_it_went(path: Path) -> None:
     assert all(type(getattr(found, name)) is bool for name in ("is_named", "off_peak", "possible_duplicate"))
     assert all(value not in (None, "") for value in attrs.asdict(found).values()), "a new field needs a value above"
     await journal.aclose()
+
+
+async def test_all_rows_are_told_oldest_first(path: Path) -> None:
+    """Of every site and in every state, however many; one whose key was used anew has none."""
+    journal = Journal(path)
+    keys = [f"film-{number}" for number in range(1001)]
+    for key in keys:
+        await journal.prepare(Row(key=key, is_named=True, site=key, digest="d"))
+    given_up = await accepted(journal, "again")
+    journal.note(given_up, RowState.GIVEN_UP)
+    await journal.prepare(Row(key="again", is_named=True, site="elsewhere", digest="d"))
+    found = [(row.key, row.state) async for row in journal.rows()]
+    assert found[:-2] == [(key, RowState.PREPARED) for key in keys]
+    assert found[-2:] == [("", RowState.GIVEN_UP), ("again", RowState.PREPARED)]
+    await journal.aclose()

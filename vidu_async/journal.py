@@ -197,6 +197,9 @@ class Ledger(Protocol):
     def find(self, key: str) -> Row | None:
         """Return the row of a key, as it stands now."""
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever submitted."""
+
     def unfinished(self, site: str) -> list[Row]:
         """Return what was accepted and is not known to have ended, oldest first."""
 
@@ -284,7 +287,8 @@ class MemoryJournal:
     def finished(self, site: str, task_id: str, state: RowState, spent: int | None) -> None:  # noqa: ARG002 - it serves one client
         """Note that a task ended. Nobody can ask for an unnamed one any more."""
         if row := self._by_task.pop(task_id, None):
-            move(row, state, {"credits": spent})
+            # What serves to find a lost task is not needed any more, and there may be a hundred thousand rows.
+            move(row, state, {"credits": spent, "token": "", "prompt": "", "evidence": ""})
             if not row.is_named:
                 del self._rows[row.key]
 
@@ -299,6 +303,10 @@ class MemoryJournal:
     def find(self, key: str) -> Row | None:
         """Return the row of a key."""
         return self._rows.get(key)
+
+    def is_empty(self) -> bool:
+        """Whether nothing was submitted."""
+        return not self._rows
 
     def unfinished(self, site: str) -> list[Row]:  # noqa: ARG002 - as above
         """Return what was accepted and is not known to have ended."""

@@ -22,7 +22,7 @@ from vidu_async.store import NAMES, Store, explained, values_of
 from vidu_async.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
 _STATE, _ATTEMPT, _OWNER, _COMMITTED_AT = map(NAMES.index, ("state", "attempt", "owner", "committed_at"))
 
@@ -142,6 +142,24 @@ class Journal:
     def find(self, key: str) -> Row | None:
         """Return the row of a key, as it stands now."""
         return self._writer.ask_now(partial(Store.find, key=key))
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever submitted."""
+        return self._writer.ask_now(Store.is_empty)
+
+    async def rows(self) -> AsyncIterator[Row]:
+        """Iterate over all submissions that were ever noted, oldest first, of every site.
+
+        The key of one that was used anew, after it had been given up or had failed, is "".
+
+        Raises:
+            JournalError: it cannot be read.
+
+        """
+        place = 0
+        while some := await self._writer.ask(partial(Store.rows, after=place)):
+            for place, row in some:  # noqa: B007 - the last one's is where to go on
+                yield row
 
     def unfinished(self, site: str) -> list[Row]:
         """Return what was accepted and is not known to have ended, oldest first."""

@@ -90,6 +90,7 @@ _RECOVER = "UPDATE submissions SET state = 'unknown', evidence = ? WHERE state =
 _ABANDONED = "the process that sent it ended before its answer came"
 _UNFINISHED = f"{_ROW} WHERE state = 'accepted' AND site = ? ORDER BY committed_at, rowid"
 _UNRESOLVED = f"{_ROW} WHERE state IN ('unknown', 'held') AND site = ? ORDER BY committed_at, rowid"
+_ROWS = f"SELECT rowid, {', '.join(NAMES)} FROM submissions WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608
 _RECALL = "SELECT value FROM notes WHERE name = ?"
 _REMEMBER = "INSERT INTO notes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _SHARED_PROOF = "SELECT 1 FROM submissions WHERE proof = ? AND proof <> '' AND token <> ?"
@@ -322,6 +323,15 @@ class Store:
         """Return the row of a key."""
         found = self._connection.execute(f"{_ROW} WHERE key = ?", (_storable(key),)).fetchone()
         return _row(found) if found else None
+
+    def is_empty(self) -> bool:
+        """Whether there is no row."""
+        return self._connection.execute("SELECT 1 FROM submissions LIMIT 1").fetchone() is None
+
+    def rows(self, after: int) -> list[tuple[int, Row]]:
+        """Return some rows after a place, with their places, oldest first; those whose key was taken have none."""
+        found = self._connection.execute(_ROWS, (after, _CHUNK))
+        return [(place, _row(("" if key is None else key, *values))) for place, key, *values in found]
 
     def unfinished(self, site: str) -> list[Row]:
         """Return what was accepted and has not ended, oldest first."""
