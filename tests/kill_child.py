@@ -1,8 +1,8 @@
 """The process that gets killed: a client with a journal, told over a socket what to do.
 
 Started as `python kill_child.py <fd>`, it is a nursery: for each socket that comes in over its own it forks one child,
-which is a real process to kill and costs no start-up. A child reads one order, a line of JSON, and plays `night` or
-`steps`.
+which is a real process to kill and costs no start-up. A child reads one order, a line of JSON, and plays `night`,
+`steps` or `batch`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp  # noqa: F401 - imported once by the nursery, and not by each child on first use
 from attrs import define, field
 
-from vidu_async import ImageToVideo, Limits, Polling, TaskHandle, Timeouts, ViduClient, ViduError
+from vidu_async import Batch, ImageToVideo, Limits, Polling, TaskHandle, TextToVideo, Timeouts, ViduClient, ViduError
 
 API_KEY = "sk-not-to-be-found-anywhere"
 _PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
@@ -77,6 +77,17 @@ async def night(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, orde
         if order["reconcile"]:
             await vidu.reconcile()
         await _say(writer, ends=ends, unresolved=len(vidu.unresolved()), unfinished=len(vidu.unfinished()))
+
+
+async def batch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: dict[str, Any]) -> None:
+    """Make a film of each prompt, write down each outcome, and tell what came of all."""
+    told = os.open(order["told"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    requests = [TextToVideo(model="viduq3-turbo", prompt=prompt) for prompt in order["prompts"]]
+    async with client(order) as vidu, Batch(vidu, requests, budget=order["budget"], download=order["out"]) as running:
+        await _say(writer, ready=True)
+        async for outcome in running:
+            os.write(told, f"{outcome.key} {outcome.reason or 'done'}\n".encode())
+    await _say(writer, succeeded=running.summary.succeeded, unknown=running.summary.unknown, said=str(running.summary))
 
 
 @define
@@ -145,7 +156,7 @@ async def live(link: socket.socket) -> None:
     await _say(writer, pid=os.getpid())
     order = json.loads(await reader.readline())
     logging.basicConfig(filename=order["log"], level=logging.DEBUG)
-    await {"night": night, "steps": steps}[order["play"]](reader, writer, order)
+    await {"night": night, "steps": steps, "batch": batch}[order["play"]](reader, writer, order)
     writer.close()
 
 

@@ -7,15 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vidu_async.batch import Batch
+    from vidu_async.callbacks import sign_callback, verify_callback
     from vidu_async.client import ViduClient
     from vidu_async.handle import TaskHandle
     from vidu_async.journal_file import Journal
     from vidu_async.limiter import Limiter, Limits
+    from vidu_async.outcomes import Forecast, Outcome, Summary
     from vidu_async.polling import Polling, PollingPolicy
     from vidu_async.protocol.checks import WatermarkPosition
     from vidu_async.protocol.errors import (
         APIError,
         AuthenticationError,
+        BudgetExceededError,
+        CallbackError,
         CancelRefusedError,
         ConfigError,
         ConnectError,
@@ -65,12 +70,16 @@ if TYPE_CHECKING:
 __all__ = [
     "APIError",
     "AuthenticationError",
+    "Batch",
+    "BudgetExceededError",
+    "CallbackError",
     "CancelRefusedError",
     "ConfigError",
     "ConnectError",
     "Creation",
     "Credits",
     "DownloadError",
+    "Forecast",
     "Gateway",
     "IdempotencyConflictError",
     "ImageToVideo",
@@ -82,6 +91,7 @@ __all__ = [
     "Limits",
     "MissingExtraError",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "PolicyViolationError",
     "Polling",
@@ -99,6 +109,7 @@ __all__ = [
     "StartEndToVideo",
     "Subject",
     "SubmissionUnknownError",
+    "Summary",
     "TLSError",
     "Task",
     "TaskCancelledError",
@@ -119,11 +130,24 @@ __all__ = [
     "ViduWarning",
     "WatermarkPosition",
     "request_from_wire",
+    "sign_callback",
+    "verify_callback",
 ]
 
 _HOMES = (
     *("protocol.errors", "protocol.models", "protocol.checks", "protocol.gateway", "protocol.requests"),
-    *("settings", "polling", "limiter", "reconcile", "journal_file", "handle", "client"),
+    *(
+        "settings",
+        "polling",
+        "limiter",
+        "reconcile",
+        "journal_file",
+        "handle",
+        "client",
+        "outcomes",
+        "batch",
+        "callbacks",
+    ),
 )
 """Where the names are, what needs least first."""
 

@@ -144,3 +144,12 @@ def advice_on(word: str | None) -> str:
     known = REASONS.get(word or "")
     is_yours = known is not None and known.kind in {APIError, PolicyViolationError}
     return (known.advice or known.kind.advice) if known and is_yours else ""
+
+
+def is_passing(word: str | None) -> bool:
+    """Whether a task that failed with this `err_code` may succeed if made again: not if the request is at fault.
+
+    A word that nobody has documented may mean the request.
+    """
+    known = known_reason(word or "")
+    return not word or (known is not None and known.kind in {ServerError, RateLimitError})
