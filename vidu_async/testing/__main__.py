@@ -30,9 +30,9 @@ def _share(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"must look like AuditFailed=0.1, not {text!r}") from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m vidu_async.testing",
+        prog=program,
         description="Serve a simulated Vidu. A task takes a tenth of a second times the time scale.",
     )
     add = parser.add_argument
@@ -131,9 +131,9 @@ async def _serve(options: argparse.Namespace) -> None:
             await asyncio.sleep(_LOOK_AGAIN)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; return the exit status."""
-    parser = _parser()
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m vidu_async.testing") -> int:
+    """Serve until interrupted; return the exit status. `program` is how its help calls it."""
+    parser = _parser(program)
     try:
         asyncio.run(_serve(parser.parse_args(arguments)))
     except KeyboardInterrupt:
