@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from benchmarks import imports, lifecycle, lost, waiting
+from benchmarks import batch, imports, lifecycle, lost, waiting
 from benchmarks.peers import PEERS, is_installed, labelled
 from benchmarks.report import Part, Row, markdown, svg
 from benchmarks.server import Server
@@ -44,6 +44,7 @@ SCENARIOS: dict[str, Scenario] = {
     "lifecycle": lifecycle.measure,
     "lost": lost.measure,
     "waiting": waiting.measure,
+    "batch": batch.measure,
     "imports": imports.measure,
     **{name: partial(_told, name) for name in ("bodies", "creates", "kills", "detection", "goodput")},
 }

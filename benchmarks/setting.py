@@ -33,6 +33,8 @@ class Setting:
     kills: int = 10
     creations: int = 1000
     """With and without a file for the journal."""
+    rows: int = 4000
+    """Of a batch."""
     contenders: tuple[str, ...] | None = None
     """None: all of them."""
 
@@ -41,4 +43,6 @@ class Setting:
         print(f"{time.monotonic() - _BEGAN:4.0f} s  {text}", file=sys.stderr, flush=True)
 
 
-QUICK = Setting(rounds=1, share=0.5, waiting=2_000, naive=500, window=2.0, deadline=8.0, kills=3, creations=300)
+QUICK = Setting(
+    rounds=1, share=0.5, waiting=2_000, naive=500, window=2.0, deadline=8.0, kills=3, creations=300, rows=500
+)

@@ -19,8 +19,6 @@ from attrs import define, field
 
 ROOT = Path(__file__).parent.parent
 """The checkout, from which `benchmarks` is imported."""
-_DEADLINE = 150.0
-"""Seconds after which a job is given up."""
 
 
 @define(eq=False)
@@ -28,6 +26,8 @@ class Worker:
     """The process, from outside."""
 
     module: str
+    deadline: float = 150.0
+    """Seconds after which a job is given up."""
     _process: subprocess.Popen[str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Worker:
 
         """
         assert self._process.stdout is not None
-        killer = threading.Timer(_DEADLINE, self._process.kill)
+        killer = threading.Timer(self.deadline, self._process.kill)
         killer.start()
         try:
             line = self._process.stdout.readline()
