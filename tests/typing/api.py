@@ -12,13 +12,16 @@ import aiohttp
 
 from vidu_async import (
     APIError,
+    Batch,
     Creation,
     Credits,
+    Forecast,
     Gateway,
     ImageToVideo,
     Journal,
     Limiter,
     Limits,
+    Outcome,
     Polling,
     RateLimitError,
     RawRequest,
@@ -28,6 +31,7 @@ from vidu_async import (
     StartEndToVideo,
     Subject,
     SubmissionUnknownError,
+    Summary,
     Task,
     TaskError,
     TaskHandle,
@@ -43,7 +47,12 @@ from vidu_async import (
     ViduWarning,
     WatermarkPosition,
     request_from_wire,
+    sign_callback,
+    verify_callback,
 )
+from vidu_async.events import ItemEnded
+from vidu_async.items import Source
+from vidu_async.progress import LogProgress, RichProgress, Tally, TqdmProgress
 from vidu_async.testing import (
     CUT,
     DROP,
@@ -179,11 +188,61 @@ def errors(error: ViduError) -> object:  # noqa: PLR0911 - one for each class
     return error.paid, error.phase, error.key, error.task_id
 
 
+def callbacks() -> None:
+    """A callback is signed for a test, and checked."""
+    headers = sign_callback(
+        url="https://example.com/vidu?job=7", key="k", date="Tue, 06 May 2025 12:09:42 GMT", nonce="n"
+    )
+    assert_type(headers, dict[str, str])
+    verify_callback(method="POST", url="/vidu?job=7", headers=headers, keys=["k"], now=1.0, max_age=60)
+    verify_callback(method="POST", url="/vidu?job=7", headers=headers.items(), keys=("k",))
+
+
 def lost(row: Unresolved) -> None:
     """What is known of a lost creation."""
     assert_type(row.committed_at, datetime | None)
     assert_type(row.likely, tuple[str, ...])
     assert_type((row.key, row.token, row.endpoint, row.state, row.evidence), tuple[str, str, str, str, str])
+
+
+async def batches(vidu: ViduClient, request: Request) -> None:
+    """What works through many."""
+    sources: tuple[Source, ...] = ("jobs.jsonl", Path("jobs.csv"), [request], [("key", request)], iter([request]))
+    for source in sources:
+        Batch(vidu, source)
+    async with Batch(
+        vidu,
+        [request],
+        budget=100,
+        unknown_price=45,
+        concurrency=8,
+        download="out/",
+        deadline=60.0,
+        endpoint="text2video",
+    ) as batch:
+        assert_type(await batch.dry_run(), Forecast)
+        async for outcome in batch:
+            assert_type(outcome, Outcome)
+            assert_type((outcome.key, outcome.request, outcome.task), tuple[str | None, Request | None, Task | None])
+            assert_type((outcome.error, outcome.paths), tuple[ViduError | None, tuple[Path, ...]])
+        batch.stop()
+    assert_type(await batch.run(), Summary)
+    assert_type((batch.summary.failed, batch.summary.worst_case), tuple[dict[str, int], int | None])
+    assert_type(await vidu.fingerprint(request), str)
+    assert_type(await vidu.recall("key"), TaskHandle | None)
+    await vidu.check(request, key="key")
+
+
+async def progress() -> None:
+    """What shows what goes on."""
+    with RichProgress(total=3) as region, TqdmProgress() as bar, LogProgress(write=print, every=5.0) as lines:
+        for show in (region, bar, lines):
+            assert_type(ViduClient(on_event=show), ViduClient)
+            assert_type(show.tally, Tally)
+        assert_type(region.svg(width=80, title="a batch"), str)
+    tally = Tally(items=7)
+    tally(ItemEnded(key="fox"), 0.0)
+    assert_type((tally.items, tally.rate(0.0), tally.eta(0.0)), tuple[int | None, float, float | None])
 
 
 async def testing() -> None:
