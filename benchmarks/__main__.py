@@ -1,4 +1,4 @@
-"""Measure it all side by side, in about five minutes: README.md says what each row means."""
+"""Measure it all side by side, in about eight minutes: README.md says what each row means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is measured: in about five minutes, in one, or next to nothing (the tests)."""
+"""How much is measured: in about eight minutes, in one, or next to nothing (the tests)."""
 
 from __future__ import annotations
 
