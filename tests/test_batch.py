@@ -344,6 +344,35 @@ async def test_a_stopped_batch_sends_nothing_more(sim: Simulator, tmp_path: Path
     assert again.summary.succeeded == len(sim.accepted) == 30
 
 
+async def test_what_failed_is_not_made_again_after_the_stop() -> None:
+    """Its failure is its outcome."""
+    async with Simulator(time_scale=3, fails=lambda _: "InternalServiceFailure") as sim, sim.client() as vidu:
+        async with Batch(vidu, [("k", asked("runs"))]) as batch:
+            while not sim.accepted:
+                await asyncio.sleep(0.01)
+            batch.stop()
+            outcome = await anext(batch)
+        assert isinstance(outcome.error, TaskFailedError)
+        assert (outcome.credits, len(sim.accepted)) == (0, 1)
+
+
+async def test_what_was_cancelled_is_not_made_again(tmp_path: Path) -> None:
+    """Neither by this run nor by the next: somebody wanted it so."""
+    async with Simulator(time_scale=20, concurrency=1) as sim:
+        given = [("first", asked("first")), ("second", asked("second"))]
+        async with sim.client(journal=tmp_path / "journal.db") as vidu:
+            async with Batch(vidu, given) as batch:
+                while len(sim.accepted) < 2:
+                    await asyncio.sleep(0.01)
+                await vidu.cancel(sim.accepted[1].id)
+                found = [outcome async for outcome in batch]
+            assert sorted(outcome.reason for outcome in found) == ["", "UserCancelled"]
+            again = Batch(vidu, given)
+            await again.run()
+        assert again.summary.failed == {"UserCancelled": 1}
+        assert len(sim.accepted) == 2
+
+
 async def test_a_block_that_is_left_early_loses_nothing(sim: Simulator, tmp_path: Path) -> None:
     """No task of the loop is left behind, and the next run takes up what was sent."""
     given = [asked(number) for number in range(20)]
