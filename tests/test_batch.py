@@ -233,6 +233,21 @@ async def test_without_credits_the_batch_asks_once(sim: Simulator) -> None:
     assert posts.count("POST") == 1
 
 
+async def test_a_key_is_recalled_where_its_task_is(tmp_path: Path) -> None:
+    """An id of one gateway names nothing, or something else, at another. Nothing is sent to either."""
+    journal = tmp_path / "journal.db"
+    async with Simulator() as here, Simulator() as elsewhere:
+        async with here.client(journal=journal) as vidu:
+            handle = await vidu.submit(asked("runs"), key="k")
+            assert await vidu.recall("k") == handle
+            assert await vidu.recall("nobody's") is None
+        async with elsewhere.client(journal=journal) as vidu:
+            assert await vidu.recall("k") is None
+            found = await outcomes(Batch(vidu, [("k", asked("runs"))]))
+        assert isinstance(found["k"].error, IdempotencyConflictError)
+        assert (len(here.accepted), len(elsewhere.accepted)) == (1, 0)
+
+
 # Which item is which
 
 

@@ -259,7 +259,7 @@ class ViduClient:
         return call, await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
 
     async def recall(self, key: str) -> TaskHandle | None:
-        """Return the handle of the task that a key names, None if it names none. Nothing is sent.
+        """Return the handle of the task that a key names at this gateway, None if it names none. Nothing is sent.
 
         An answer that this client is waiting for is waited for.
         """
@@ -267,7 +267,8 @@ class ViduClient:
         await self._journal.open()
         await self._outbox.answered(key)
         row = self._journal.find(key)
-        return self._handle_of(row) if row is not None and row.state in {RowState.ACCEPTED, *ENDED} else None
+        is_ours = row is not None and row.site == self._home["site"]  # elsewhere its id means something else
+        return self._handle_of(row) if row and is_ours and row.state in {RowState.ACCEPTED, *ENDED} else None
 
     def _accept(self, row: Row, task: Task, permit: Permit | None) -> TaskHandle:
         """Take in the answer of a creation. Nothing here may fail or wait: the task is paid."""
