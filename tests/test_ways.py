@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -275,9 +274,7 @@ async def test_a_model_may_be_given_by_either_name(model: str) -> None:
 async def test_a_model_that_only_the_gateway_knows_is_not_doubted() -> None:
     """It says that it has it."""
     async with serving() as seen, client(seen, models={"viduq9"}) as vidu:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            await vidu.submit(TextToVideo(model="viduq9", prompt="a fox"))
+        await vidu.submit(TextToVideo(model="viduq9", prompt="a fox"))  # a warning would be an error here
 
     assert seen.last[3]["model"] == "viduq9"
 
