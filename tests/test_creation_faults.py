@@ -48,6 +48,7 @@ from fates import (
 )
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from named import NamedLoop
 
 from vidu_async import (
     APIError,
@@ -70,21 +71,6 @@ from vidu_async import (
 from vidu_async.testing import VirtualClockLoop, run_virtual
 
 # A01 to A06: no connection, until there is one
-
-
-class NamedLoop(VirtualClockLoop):
-    """A loop on virtual time that looks names up in a list of its own: each look takes the next answer."""
-
-    def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
-        super().__init__()
-
-    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
-        """Resolve a name; to no address at all is not to exist."""
-        addresses = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if not addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0] for address in addresses]
 
 
 def run_named(main: Coroutine[Any, Any, None], *answers: list[str]) -> None:

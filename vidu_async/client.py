@@ -6,14 +6,15 @@ import asyncio
 import inspect
 import logging
 import os
+import re
 import ssl as ssl_module
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from vidu_async import download as downloads
-from vidu_async import media
+from vidu_async import media, targets
 from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
+from vidu_async.download import Download, kind_expected
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Reporter
 from vidu_async.guarded import Guarded, policy_of
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, check_timeout
@@ -145,7 +146,13 @@ class ViduClient:
         self._watcher = Watcher(self._look, listing, Guarded(policy), self._report, self._finished)
         self._connections = Connections(
             lambda: Transport(
-                self._gateway, self._key, timeouts, given=session, proxy=proxy, ssl=True if ssl is None else ssl
+                self._gateway,
+                self._key,
+                timeouts,
+                given=session,
+                proxy=proxy,
+                ssl=True if ssl is None else ssl,
+                downloads=self._limiter.limits.downloads,
             ),
             self._watcher.pause,
         )
@@ -550,55 +557,70 @@ class ViduClient:
         task_or_creation: Task | Creation,
         target: str | os.PathLike[str],
         *,
-        exists: downloads.Exists = "error",
+        exists: targets.Exists = "error",
         name: str | None = None,
-        variant: downloads.Variant = "url",
+        variant: targets.Variant = "url",
     ) -> Path:
         """Download the first result of a task, or one creation, and return the file's path.
+
+        What is cut is gone on with where it ended, also by a later call: until it is whole it is a hidden `.part` file
+        beside its target. An expired link is asked for anew. Files of at most 4 GiB are taken; links into a local
+        network are refused unless the gateway is on one.
 
         Args:
             task_or_creation: a finished task (most have one result), or one of its creations.
             target: a folder (it exists, ends with a slash or has no suffix), or a file.
             exists: what to do if the file is there: "error", "skip", "overwrite" or "rename".
-            name: the file's name in a folder. By default it is the task id, with the creation's id where there are
-                several; the suffix is that of the content.
+            name: the file's name in a folder, which may hold `{task_id}`, `{creation_id}`, `{index}` (from 1),
+                `{variant}`, `{model}` and `{type}`. What no file's name should hold becomes `_`. By default it is the
+                task id, with the creation's id where there are several; the suffix is always that of the content.
             variant: "url", "cover_url" or "watermarked_url".
 
         Raises:
-            DownloadError: no such link, a refused or broken transfer, or a file that is there already.
+            DownloadError: no such link, a refused or broken transfer, something that is no result, a file that is there
+                already, or a disk's no. The task is unaffected.
             ConfigError: an argument that cannot work.
 
         """
-        creation = downloads.creations_of(task_or_creation)[0]
-        stem = downloads.stem_of(task_or_creation, creation, downloads.variant_of(variant))
-        place = downloads.Target.of(target, stem, name, exists)
-        return await self._fetch(creation, place, variant)
+        creation = targets.creations_of(task_or_creation)[0]
+        stem = targets.stem_of(task_or_creation, creation, variant, name)
+        place = targets.Target.of(target, stem, exists, is_named=name is not None)
+        return await self._download(task_or_creation, creation, place, variant)
 
     async def download_all(
         self,
         task: Task,
         folder: str | os.PathLike[str],
         *,
-        exists: downloads.Exists = "error",
-        variant: downloads.Variant = "url",
-        prefix: str = "",
+        exists: targets.Exists = "error",
+        name: str | None = None,
+        variant: targets.Variant = "url",
     ) -> list[Path]:
         """Download every result of a task into a folder, one after the other; else as `download`.
 
-        Files are named after the task's id, with a `prefix` before it.
+        Where there are several, a `name` without `{creation_id}` and `{index}` gets the creation's id at its end.
         """
+        creations = targets.creations_of(task)
+        if name is not None and len(creations) > 1 and not re.search(r"\{(creation_id|index)\b", name):
+            name += "-{creation_id}"
         paths = []
-        for creation in downloads.creations_of(task):
-            stem = prefix + downloads.stem_of(task, creation, downloads.variant_of(variant))
-            place = downloads.Target.of(os.path.join(folder, ""), stem, None, exists)  # noqa: PTH118 - a trailing slash
-            paths.append(await self._fetch(creation, place, variant))
+        for creation in creations:
+            stem = targets.stem_of(task, creation, variant, name)
+            place = targets.Target.of(os.path.join(folder, ""), stem, exists)  # noqa: PTH118 - a trailing slash
+            paths.append(await self._download(task, creation, place, variant))
         return paths
 
-    async def _fetch(self, creation: Creation, place: downloads.Target, variant: downloads.Variant) -> Path:
+    async def _download(
+        self, found: Task | Creation, creation: Creation, place: targets.Target, variant: targets.Variant
+    ) -> Path:
         def told(received: int, size: int | None) -> None:
             self._report(Downloading(task_id=creation.task_id, received=received, size=size))
 
-        path = await downloads.fetch(self._bind(), creation, place, told, variant=variant)
+        async def refresh() -> Creation:
+            return targets.again(creation, found, await self.fetch_task(creation.task_id))
+
+        wanted = Download(creation, place, variant, kind_expected(found, variant), told, refresh)
+        path = await wanted.run(self._bind())
         self._report(Downloaded(task_id=creation.task_id, path=str(path), size=path.stat().st_size))
         return path
 

@@ -1,259 +1,283 @@
-"""From a finished task to a file on disk.
+"""From a finished task to a file on disk, over as many connections as it takes.
 
-A result is streamed into a part-file beside its target, flushed, and renamed once whole: under its final name a file
-is never partial. Names are built from the task id and what the first bytes show, never from the link, which anybody
-may have shaped. The request carries no API key.
+A transfer that is cut is gone on with where it ended, if the server proves by its ETag that the rest is the rest of the
+same file. A link that has expired is asked for anew. What arrives is looked at: an error page is no result. Under its
+final name a file is never partial (`part.py`), and its name is of our making (`targets.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import os
 import re
-import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define
 
-from vidu_async.media import HEAD, SUFFIXES, kind_of
+from vidu_async.media import HEAD, kind_of
+from vidu_async.part import Part
 from vidu_async.protocol.errors import (
-    ConfigError,
     ConnectError,
     DownloadError,
+    RateLimitError,
     RequestTimeoutError,
+    ServerError,
+    TLSError,
     TransportError,
     ViduError,
 )
-from vidu_async.protocol.models import Creation, Task
+from vidu_async.protocol.models import Task
+from vidu_async.retry import waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from vidu_async.protocol.answers import Answer
+    from vidu_async.protocol.models import Creation
+    from vidu_async.targets import Target, Variant
     from vidu_async.transport import Transport
 
 T = TypeVar("T")
-Exists = Literal["error", "skip", "overwrite", "rename"]
-Variant = Literal["url", "cover_url", "watermarked_url"]
-
-_VARIANTS = {"url": None, "cover_url": "cover", "watermarked_url": "watermarked"}
 
 Told = Callable[[int, int | None], None]
 """Hears of the bytes that have come, and of how many there are, if the server says so."""
 
 SIZE_LIMIT = 4 * 1024**3
 """Bytes of a result that are accepted."""
-_CHUNK = 1024 * 1024
+_CHUNK = 512 * 1024
 """Bytes written at once, in a thread: a disk may be slow, and the event loop is not to wait for it."""
+_TRIES = 5
+"""Times that it is tried without coming further."""
+_STEP = 64 * 1024
+"""Bytes that count as having come further."""
+_LONGEST = 120.0
+"""Seconds that a server may have the next try wait."""
+_ERROR = 1024
+"""Bytes of a refusal that are read."""
+
+_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})")
+_PARTIAL, _BEYOND, _TOO_MANY = 206, 416, 429
+_EXPIRED = frozenset({401, 403, 404, 410})
 
 
-def creations_of(found: Task | Creation) -> tuple[Creation, ...]:
-    """Return the results to fetch.
-
-    Raises:
-        DownloadError: the task has none.
-
-    """
-    if isinstance(found, Creation):
-        return (found,)
-    if not isinstance(found, Task):
-        raise ConfigError(f"download() takes a task or one of its creations, not {found!r}; await a handle first")
-    if not found.creations:
-        why = f": {found.err_code}" if found.err_code else ""
-        raise DownloadError(f"task {found.id} has no result to download, its state is {found.state.value}{why}")
-    return found.creations
+class _StaleLinkError(DownloadError):
+    """The link is no longer any good; a fresh one may be."""
 
 
-def stem_of(found: Task | Creation, creation: Creation, variant: Variant) -> str:
-    """Return a file's name without suffix: the task's id, and what tells apart the several files a task may have."""
-    is_only = isinstance(found, Task) and len(found.creations) == 1
-    parts = (creation.task_id, None if is_only else creation.id, _VARIANTS[variant])
-    return re.sub(r"[^\w.-]", "_", "-".join(filter(None, parts)), flags=re.ASCII).lstrip(".")[:150] or "task"
+class _NoResultError(DownloadError):
+    """What arrives is no result, and is not kept."""
 
 
-def checked_name(name: str) -> str:
-    """Return a name without the suffix of a picture or film, which the content decides.
+class _PassingError(DownloadError):
+    """The server's trouble, which waiting may help."""
 
-    Raises:
-        ConfigError: the name is a path.
+    is_passing = True
+    retry_after: float | None = None
+    """Seconds that the server asks to wait."""
 
-    """
-    if name in {"", ".", ".."} or not name.isprintable() or re.search(r"[/\\]", name):
-        raise ConfigError(f"name= must be a plain file name without suffix, not {name!r}; the folder is the target")
-    stem, dot, suffix = name.rpartition(".")
-    return stem if stem and f"{dot}{suffix.lower()}" in SUFFIXES.values() else name
+
+_PASSING = (ConnectError, TransportError, RequestTimeoutError, ServerError, RateLimitError, _PassingError)
+
+
+def kind_expected(found: Task | Creation, variant: Variant) -> str:
+    """Return `image` or `video`, as far as it is known what a result is; else ""."""
+    if variant == "cover_url":
+        return "image"
+    made = (found.type or "") if isinstance(found, Task) else ""
+    return next((kind for kind in ("image", "video") if made.endswith(f"2{kind}")), "")
 
 
 @define(eq=False)
-class Target:
-    """Where one result goes, as far as it is known before its kind is."""
+class Download:
+    """One result on its way: from which link, and to where."""
 
-    folder: Path
-    stem: str
-    suffix: str | None
-    """None until the first bytes tell."""
-    exists: Exists
+    creation: Creation
+    target: Target
+    variant: Variant
+    kind: str
+    """`image` or `video`; "" if that is not known."""
+    _told: Told
+    _refresh: Callable[[], Awaitable[Creation]]
+    """Asks for the creation anew, with fresh links."""
+    most: int = SIZE_LIMIT
+    """Bytes that are accepted."""
 
-    @classmethod
-    def of(cls, target: str | os.PathLike[str], stem: str, name: str | None, exists: Exists) -> Target:
-        """Read a target: an existing folder, a trailing slash or a name without suffix mean a folder, else a file.
+    async def run(self, transport: Transport) -> Path:
+        """Download it.
 
         Raises:
-            ConfigError: a name and a file are given, or a word that `exists` does not know.
+            DownloadError: no link, a refused or broken transfer, something that is no picture or video, or a disk's no.
 
         """
-        if exists not in {"error", "skip", "overwrite", "rename"}:
-            raise ConfigError(f"exists= must be error, skip, overwrite or rename, not {exists!r}")
-        path = Path(target).expanduser()
+        target = self.target
+        present = await _disk(target.present)
+        if present and target.exists == "skip":
+            return present
+        if present and target.exists == "error":
+            raise target.refusal(present)
+        failure: DownloadError
         try:
-            is_folder = path.is_dir()
-        except OSError as error:
-            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: {error.strerror}") from None
-        if is_folder or os.fspath(target).endswith(("/", os.sep)) or not path.suffix:
-            return cls(path, stem if name is None else checked_name(name), None, exists)
-        if name is not None:
-            raise ConfigError(f"name={name!r} is for a folder, and {str(path)!r} names a file: give one of the two")
-        return cls(path.parent, path.stem, path.suffix, exists)
+            return await self._saved(transport)
+        except ViduError as error:
+            failure = DownloadError(f"the result of task {self.creation.task_id} was not saved: {error.said}")
+            failure.advice, failure.task_id = error.advice, self.creation.task_id
+            failure.is_passing = isinstance(error, _PASSING) or getattr(error, "is_passing", False)
+            failure.errno = getattr(error, "errno", None)
+        raise failure
 
-    def present(self) -> Path | None:
-        """Return the file that is there already, if any."""
-        suffixes = [self.suffix] if self.suffix else [*SUFFIXES.values(), ".bin"]
-        return next((path for suffix in suffixes if (path := self.folder / f"{self.stem}{suffix}").exists()), None)
+    def _link(self) -> str:
+        link: str | None = getattr(self.creation, self.variant)
+        if not link:
+            raise DownloadError(f"it has no {self.variant}")
+        return link
 
-    def publish(self, part: Path, head: bytes) -> Path:
-        """Give a whole part-file its final name, and never somebody else's: two may arrive at the same moment."""
-        suffix = self.suffix or SUFFIXES.get(kind_of(head) or "", ".bin")
-        path = self.folder / f"{self.stem}{suffix}"
-        if self.exists in {"overwrite", "skip"}:
-            return part.replace(path)
-        for count in itertools.count(1):
-            if _take(part, path):
-                return path
-            if self.exists == "error":
-                break
-            path = self.folder / f"{self.stem}-{count}{suffix}"
-        raise self.refusal(path)
+    async def _saved(self, transport: Transport) -> Path:
+        folder, title = self.target.folder, self.target.title
+        await _disk(partial(folder.mkdir, parents=True, exist_ok=True))
+        part = _at_once(partial(Part.open, folder, title, shares=self.target.exists != "rename"))
+        keeps = True
+        try:
+            await self._receive_all(transport, part)
+            head = part.head(HEAD)
+            return await _disk(partial(part.publish, lambda path: self.target.publish(path, head)))
+        except _NoResultError:
+            keeps = False
+            raise
+        finally:
+            part.close(keeps=keeps)
 
-    def refusal(self, path: Path) -> DownloadError:
-        """Return the error that says a file is there already."""
-        return DownloadError(f"{path} exists already. Pass exists='skip', 'overwrite' or 'rename'")
+    async def _receive_all(self, transport: Transport, part: Part) -> None:
+        """Ask until all of it is there: with a fresh link once, and again where it was cut as long as it comes on."""
+        link, is_refreshed = self._link(), False
+        pauses, stalls, most = waits(), 0, part.size
+        while True:
+            try:
+                link = link or await self._fresh_link()
+                return await transport.download(link, partial(self._receive, part), _rest_of(part))
+            except _StaleLinkError:
+                if is_refreshed:
+                    raise
+                link, is_refreshed = "", True
+                continue
+            except _PASSING as error:
+                has_come_on, most = part.size >= most + _STEP, max(most, part.size)
+                stalls = 0 if has_come_on else stalls + 1
+                if stalls >= _TRIES or isinstance(error, TLSError):
+                    raise
+                pauses = waits() if has_come_on else pauses
+                wanted = getattr(error, "retry_after", None) or 0.0
+            await asyncio.sleep(max(next(pauses), min(wanted, _LONGEST)))
+
+    async def _fresh_link(self) -> str:
+        self.creation = await self._refresh()
+        return self._link()
+
+    async def _receive(self, part: Part, head: Answer, pieces: AsyncIterator[bytes]) -> None:
+        """Take in an answer: all of the result, or the rest of it."""
+        if head.status in {_PARTIAL, _BEYOND}:
+            total = _total_of(head, part)
+            if total is None:
+                _at_once(partial(part.begin, None))
+                raise _PassingError("the server did not go on where it was cut")
+        elif head.is_ok:
+            is_plain = head.headers.get("content-encoding", "identity") == "identity"
+            length = head.headers.get("content-length", "") if is_plain else ""
+            total = int(length) if length.isascii() and length.isdigit() else None
+            # Not in a thread, either: if the connection breaks now, what nobody has read is lost.
+            _at_once(partial(part.begin, head.headers.get("etag") if is_plain else None))
+        else:
+            raise _refused(head, await _beginning(pieces))
+        self._check_size(total or 0)
+        await self._write(part, pieces, total)
+        if total is not None and part.size != total:
+            raise TransportError(f"{part.size} of {total} bytes have come")
+
+    async def _write(self, part: Part, pieces: AsyncIterator[bytes], total: int | None) -> None:
+        """Write all pieces, half a megabyte at a time; what has come before a cut, too."""
+        held, is_known = bytearray(), part.size > 0
+        try:
+            async for piece in pieces:
+                held += piece
+                if not is_known and len(held) >= HEAD:
+                    self._check(bytes(held[:HEAD]))
+                    is_known = True
+                if len(held) >= _CHUNK:
+                    full, held = held, bytearray()
+                    await self._append(part, full, total)
+        except ViduError:
+            raise
+        except Exception:  # a cut, which transport names
+            if is_known:
+                await self._append(part, held, total)
+            raise
+        if not is_known:
+            self._check(bytes(held))
+        await self._append(part, held, total)
+
+    async def _append(self, part: Part, held: bytearray, total: int | None) -> None:
+        self._check_size(part.size + len(held))
+        if held:
+            await _disk(partial(part.append, held))
+            self._told(part.size, total)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.most:
+            raise _NoResultError(f"the result is larger than {self.most} bytes")
+
+    def _check(self, first: bytes) -> None:
+        """Refuse what is no result: nothing at all, an error page in its place, or a picture where a film should be."""
+        kind = kind_of(first) or ""
+        if not first:
+            raise _NoResultError("the link answered an empty file")
+        if not kind and _is_xml(first):
+            raise _StaleLinkError(f"a fresh link answered an error, too: {first!r}")
+        if not kind and _is_text(first):
+            raise _NoResultError(f"the link answered a page instead of a result: {first!r}")
+        if self.kind and kind.startswith(("image/", "video/")) and not kind.startswith(self.kind):
+            raise _NoResultError(f"the link answered {kind} where the result is {self.kind}")
 
 
-def _take(part: Path, path: Path) -> bool:
-    """Give a file a name if the name is free."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError:  # no hard links on this file system: the next best, with a moment's gap
-        if path.exists():
-            return False
-        part.replace(path)
-    return True
+def _rest_of(part: Part) -> dict[str, str]:
+    """Return the headers that ask for what is missing, and for all of it if it is another file by now."""
+    if part.etag is None or not part.size:
+        return {}
+    return {"Range": f"bytes={part.size}-", "If-Range": part.etag}
 
 
-def variant_of(variant: Variant) -> Variant:
-    """Refuse a variant that a creation does not have."""
-    if variant not in _VARIANTS:
-        raise ConfigError(f"variant= must be one of {', '.join(_VARIANTS)}, not {variant!r}")
-    return variant
+def _total_of(head: Answer, part: Part) -> int | None:
+    """Return how long the whole is of which the rest has been answered; None if this is not that rest."""
+    found = _RANGE.fullmatch(head.headers.get("content-range", ""))
+    is_same = part.etag is not None and head.headers.get("etag", part.etag) == part.etag
+    is_rest = head.status == _PARTIAL and found and int(found[1]) == part.size and is_same
+    return int(found[2]) if found and is_rest else None
 
 
-async def fetch(
-    transport: Transport, creation: Creation, target: Target, told: Told, *, variant: Variant = "url"
-) -> Path:
-    """Download one result.
-
-    Raises:
-        DownloadError: no link, a refused or broken transfer, something that is no picture or video, or a disk's no.
-
-    """
-    link: str | None = getattr(creation, variant)
-    if not link:
-        raise DownloadError(f"task {creation.task_id} has no {variant}")
-    present = await _disk(target.present)
-    if present and target.exists == "skip":
-        return present
-    if present and target.exists == "error":
-        raise target.refusal(present)
-
-    async def receive(head: Answer, pieces: AsyncIterator[bytes]) -> Path:
-        return await _save(head, pieces, target, told)
-
-    failure: DownloadError
-    try:
-        return await transport.download(link, receive)
-    except ViduError as error:
-        failure = DownloadError(f"the result of task {creation.task_id} was not saved: {error.said}")
-        failure.advice, failure.task_id = error.advice, creation.task_id
-        is_network = isinstance(error, (ConnectError, TransportError, RequestTimeoutError))
-        failure.is_passing = is_network or getattr(error, "is_passing", False)
-    raise failure
+def _refused(head: Answer, said: bytes) -> DownloadError:
+    """Return what a refusal means: ask for a fresh link, try again, or neither."""
+    if head.status in _EXPIRED or _is_xml(said):
+        return _StaleLinkError(f"a fresh link answered {head.status}, too")
+    if head.status >= 500 or head.status == _TOO_MANY:  # noqa: PLR2004 - the server's trouble
+        error = _PassingError(f"the link answered {head.status}")
+        error.retry_after = head.retry_after
+        return error
+    return DownloadError(f"the link answered {head.status}")
 
 
-async def _save(head: Answer, pieces: AsyncIterator[bytes], target: Target, told: Told) -> Path:
-    """Write a body under a name that nothing else has, and rename it once it is whole and on the disk."""
-    if not head.is_ok:
-        fresh = "Links expire: fetch_task() of its task gets a fresh one"
-        why = fresh if head.status in {401, 403, 404, 410} else "Try again"
-        refusal = DownloadError(f"the link answered {head.status}. {why}")
-        refusal.is_passing = head.status >= 500 or head.status == 429  # noqa: PLR2004 - a server's trouble; too much
-        raise refusal
-    length = head.headers.get("content-length", "")
-    size = int(length) if length.isascii() and length.isdigit() else None
-    part = target.folder / f".{target.stem}.{secrets.token_hex(4)}.part"
-    await _disk(lambda: target.folder.mkdir(parents=True, exist_ok=True))
-    file = _open(part)
-    try:
-        first = await _write(file, pieces, lambda received: told(received, size))
-        await _disk(lambda: _flush(file))
-        return await _disk(lambda: target.publish(part, first))
-    finally:
-        with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
-            file.close()
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _open(part: Path) -> BinaryIO:
-    """Open a part-file, not in a thread: whoever is cancelled meanwhile would leave it behind."""
-    try:
-        return part.open("xb")
-    except OSError as error:
-        failure = DownloadError(f"cannot write the result: {error}")
-    raise failure
-
-
-async def _write(file: BinaryIO, pieces: AsyncIterator[bytes], told: Callable[[int], None]) -> bytes:
-    """Write all pieces, a megabyte at a time, and return the first bytes."""
-    first, size, buffer = b"", 0, bytearray()
+async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
+    """Return as much of a refusal's text as shows what it is."""
+    said = b""
     async for piece in pieces:
-        buffer += piece
-        size += len(piece)
-        if not first and len(buffer) >= HEAD:
-            first = _checked(bytes(buffer[:HEAD]))
-        if size > SIZE_LIMIT:
-            raise DownloadError(f"the result is larger than {SIZE_LIMIT} bytes")
-        if len(buffer) >= _CHUNK:
-            whole, buffer = buffer, bytearray()
-            await _disk(partial(file.write, whole))
-            told(size)
-    await _disk(partial(file.write, buffer))
-    return first or _checked(bytes(buffer))
+        said += piece
+        if len(said) >= _ERROR:
+            break
+    return said[:_ERROR]
 
 
-def _checked(first: bytes) -> bytes:
-    """Refuse what is no result: nothing at all, or an error page in its place."""
-    if not first:
-        raise DownloadError("the link answered an empty file")
-    if kind_of(first) is None and _is_text(first):
-        raise DownloadError(f"the link answered a page instead of a result: {first!r}")
-    return first
+def _is_xml(first: bytes) -> bool:
+    """Whether this is how an object store refuses. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
+    return first.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"<?xml", b"<Error"))
 
 
 def _is_text(first: bytes) -> bool:
@@ -265,16 +289,25 @@ def _is_text(first: bytes) -> bool:
     return all(char.isprintable() or char.isspace() for char in said)
 
 
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-
-
 async def _disk(call: Callable[[], T]) -> T:
     """Do something to the disk in a thread, and say so if the disk is what refused."""
     try:
         return await asyncio.to_thread(call)
     except OSError as error:
-        failure = DownloadError(f"cannot write the result: {error}")
+        failure = _of_disk(error)
     raise failure
+
+
+def _at_once(call: Callable[[], T]) -> T:
+    """Do something quick to the disk; in a thread, whoever is cancelled meanwhile would leave it behind."""
+    try:
+        return call()
+    except OSError as error:
+        failure = _of_disk(error)
+    raise failure
+
+
+def _of_disk(error: OSError) -> DownloadError:
+    failure = DownloadError(f"cannot write the result: {error}")
+    failure.errno = error.errno
+    return failure

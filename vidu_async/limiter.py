@@ -42,6 +42,7 @@ class Limits:
         in_flight: tasks submitted and not yet finished.
         rate: submissions per second.
         queue: submissions waiting for the above; one more raises `LimiterFullError`.
+        downloads: results being fetched, by each client.
 
     """
 
@@ -49,11 +50,12 @@ class Limits:
     in_flight: int | None = None
     rate: float | None = None
     queue: int | None = None
+    downloads: int = 16
 
     def __attrs_post_init__(self) -> None:
-        for name, least in (("submissions", 1), ("in_flight", 1), ("queue", 0)):
+        for name, least in (("submissions", 1), ("in_flight", 1), ("queue", 0), ("downloads", 1)):
             value = getattr(self, name)
-            if value is None and name != "submissions":
+            if value is None and name not in {"submissions", "downloads"}:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"Limits({name}=) must be a whole number from {least}, not {value!r}")

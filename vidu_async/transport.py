@@ -4,7 +4,8 @@ Three roads lead out, each with connections of its own:
 - `fetch`: questions that cost nothing, over a pool of kept connections (or the caller's own session).
 - `send`: the paid call, on a fresh connection each time. A kept one may be closed by the server just as the request
   leaves, and then nobody can say whether it was read. How its bytes leave is `upload.py`.
-- `download`: links to results, without the API key: they are signed, and point anywhere.
+- `download`: links to results, without the API key: they are signed, and point anywhere but into the network that the
+  client is in (`guard.py`).
 
 The API key is attached in one line, to requests for the gateway's own origin. aiohttp is imported on first use, and
 none of its exceptions leaves this file, not even as a context: their repr holds the request's headers. So an error is
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from vidu_async.guard import Guard
     from vidu_async.protocol.calls import Call
     from vidu_async.protocol.gateway import Gateway
     from vidu_async.settings import ApiKey, Timeouts
@@ -53,7 +55,6 @@ _ANSWER_BUDGET = 1.5
 """How many times `Timeouts.read` a creation's answer may take: a byte now and then is no silence, and no answer."""
 _NO_HURRY = nullcontext[None]()
 """For requests whose deadline aiohttp keeps, which is cheaper."""
-_PIECE = 64 * 1024
 _POOL = 100  # past a hundred connections every request gets dearer
 
 
@@ -67,9 +68,16 @@ class Transport:
     _given: aiohttp.ClientSession | None = None
     _proxy: str | None = field(default=None, repr=False)
     _ssl: ssl_module.SSLContext | bool = True
+    _downloads: int = _POOL
+    """As many at once."""
+    _guard: Guard | None = field(default=None, init=False, repr=False)
+    _room: asyncio.Semaphore = field(init=False, repr=False)
     _sessions: dict[str, aiohttp.ClientSession] = field(factory=dict, init=False, repr=False)
     _told: dict[str, dict[str, Any]] = field(factory=dict, init=False, repr=False)
     _is_closed: bool = field(default=False, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._room = asyncio.Semaphore(self._downloads)
 
     async def fetch(self, call: Call[T]) -> T:
         """Ask a question that costs nothing, and read the answer.
@@ -155,15 +163,23 @@ class Transport:
             failure = _failure(error, call.url)
         raise failure
 
-    async def download(self, url: str, receive: Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]]) -> T:
-        """Open a link to a result, without the API key, and hand its head and its bytes to `receive`."""
+    async def download(
+        self, url: str, receive: Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]], headers: Mapping[str, str] = {}
+    ) -> T:
+        """Open a link to a result, without the API key, and hand its head and its bytes to `receive`.
+
+        Raises:
+            DownloadError: the link leads somewhere it should not.
+            ViduError: as `fetch`, or what `receive` raises.
+
+        """
+        from vidu_async.links import follow  # noqa: PLC0415 - imports aiohttp
+
         failure: ViduError
         try:
-            async with self._session("download").get(
-                url, headers={"Accept-Encoding": "identity"}, max_redirects=3, **self._ways("download")
-            ) as response:
-                head = Answer(response.status, b"", _named(response.headers))
-                return await receive(head, response.content.iter_chunked(_PIECE))
+            async with self._room:
+                session, ways = self._session("download"), self._ways("download")
+                return await follow(session, self._guarded(), url, headers, receive, ways)
         except ViduError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
@@ -203,20 +219,32 @@ class Transport:
     def _open(self, road: str) -> aiohttp.ClientSession:
         import aiohttp  # noqa: PLC0415 - imported on first use
 
-        fresh = road == "fresh"
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_note_departure)  # awaited before the first byte is handed over
-        connector = aiohttp.TCPConnector(limit=_POOL)
-        if fresh:
-            from vidu_async.upload import keep_unsent_low  # noqa: PLC0415 - imports aiohttp
-
-            connector = aiohttp.TCPConnector(force_close=True, limit=0, socket_factory=keep_unsent_low)
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector(road),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "vidu_async"},
-            trace_configs=[trace] if fresh else [],
+            trace_configs=[trace] if road == "fresh" else [],
         )
+
+    def _connector(self, road: str) -> aiohttp.TCPConnector:
+        import aiohttp  # noqa: PLC0415 - imported on first use
+
+        if road == "fresh":
+            from vidu_async.upload import keep_unsent_low  # noqa: PLC0415 - imports aiohttp
+
+            return aiohttp.TCPConnector(force_close=True, limit=0, socket_factory=keep_unsent_low)
+        # Through a proxy the only name to be found here is the proxy's, and that is the user's own.
+        is_guarded = road == "download" and not self._proxy
+        return aiohttp.TCPConnector(limit=_POOL, resolver=self._guarded() if is_guarded else None)
+
+    def _guarded(self) -> Guard:
+        from vidu_async.guard import Guard  # noqa: PLC0415 - imports aiohttp
+
+        if self._guard is None:
+            self._guard = Guard(self.gateway.base_url)
+        return self._guard
 
     async def aclose(self) -> None:
         """Close the connections this object opened, and open no more."""
@@ -224,6 +252,8 @@ class Transport:
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
+        if self._guard is not None:
+            await self._guard.close()
 
 
 @define(eq=False, weakref_slot=True)
@@ -306,10 +336,6 @@ def _end(loop: asyncio.AbstractEventLoop, closer: asyncio.Task[None]) -> None:
 
 async def _note_departure(_: object, context: Any, __: object) -> None:  # noqa: ANN401 - aiohttp hands over ours
     context.trace_request_ctx.phase = Phase.UPLOADING
-
-
-def _named(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, *, whole: bool) -> bytes:

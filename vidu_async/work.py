@@ -342,26 +342,25 @@ class Work:
                     await self._news.wait()
 
     async def _saved_in_time(self, trip: _Trip) -> tuple[Path, ...]:
-        if self._folder is None or trip.task is None or trip.handle is None:
+        if self._folder is None or trip.task is None:
             return ()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self.deadline):
-                return await self._save(trip, trip.task, trip.handle, self._folder)
+                return await self._save(trip, trip.task, self._folder)
         raise DownloadError(f"the result of task {trip.task.id} was not saved before the batch's deadline")
 
-    async def _save(self, trip: _Trip, task: Task, handle: TaskHandle, folder: Path) -> tuple[Path, ...]:
-        """Save the results, with fresh links if need be; a network that is gone is waited out."""
-        prefix, trouble, tries = _file_name(trip.key) if trip.item.is_named else "", 0.0, 0
+    async def _save(self, trip: _Trip, task: Task, folder: Path) -> tuple[Path, ...]:
+        """Save the results; a network that is gone is waited out."""
+        name = f"{_file_name(trip.key)}{{task_id}}" if trip.item.is_named else None
+        trouble, tries = 0.0, 0
         for pause in waits():
             try:
-                return tuple(await self._client.download_all(task, folder, exists="skip", prefix=prefix))
+                return tuple(await self._client.download_all(task, folder, exists="skip", name=name))
             except DownloadError as error:
                 tries, trouble = tries + (not error.is_passing), trouble + pause
                 if tries >= _ATTEMPTS or trouble > _PATIENCE or self.is_stopped:
                     raise
             await self._pause(pause)
-            with contextlib.suppress(ViduError):  # the old links may do
-                task = trip.task = checked(await handle.refresh())
         raise AssertionError  # the waits never end
 
     def _tell(self) -> None:

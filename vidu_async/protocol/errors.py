@@ -377,6 +377,8 @@ class DownloadError(ViduError):
     paid = "yes"
     is_passing: bool = False
     """Whether it was the network's or the server's trouble, so that waiting may help."""
+    errno: int | None = None
+    """The system's number of what the disk refused (`errno.ENOSPC` ...)."""
 
 
 class CallbackError(ViduError):

@@ -1,0 +1,54 @@
+"""How a link to a result is opened: as it was signed, without the API key, and no further than it may lead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from yarl import URL
+
+from vidu_async.protocol.answers import Answer
+from vidu_async.protocol.errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    import aiohttp
+
+    from vidu_async.guard import Guard
+
+T = TypeVar("T")
+
+_REDIRECTS = 3
+_MOVED = frozenset({301, 302, 303, 307, 308})
+
+
+async def follow(
+    session: aiohttp.ClientSession,
+    guard: Guard,
+    url: str,
+    headers: Mapping[str, str],
+    receive: Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]],
+    ways: Mapping[str, Any],
+) -> T:
+    """Open a link, and the next one where it has moved; hand the head and the bytes that are found to `receive`.
+
+    Raises:
+        DownloadError: it leads to where it should not, or on and on.
+
+    """
+    link, before = _as_signed(url), None
+    asked = {"Accept-Encoding": "identity", **headers}
+    for _ in range(_REDIRECTS + 1):
+        await guard.check(link, before)
+        async with session.get(link, headers=asked, allow_redirects=False, **ways) as response:
+            moved = response.headers.get("Location") if response.status in _MOVED else None
+            if moved is None:
+                named = {name.lower(): value for name, value in response.headers.items()}
+                return await receive(Answer(response.status, b"", named), response.content.iter_any())
+        link, before = link.join(_as_signed(moved)), link
+    raise DownloadError(f"the link was sent on more than {_REDIRECTS} times, at last to {link.host}")
+
+
+def _as_signed(text: str) -> URL:
+    """Return a link that goes out as it stands: written otherwise, it would no longer be what was signed."""
+    return URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)

@@ -1,0 +1,205 @@
+"""A result on its way: a hidden file beside its target, which takes the target's name only once it is whole.
+
+It is locked while it is written to. If it stays behind, because the network or the process went away, a later download
+goes on where it ends; the ETag of what it holds stands in a small file beside it. One whose content nobody could
+verify is not kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from vidu_async.protocol.errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+_LONGEST = 180
+"""Bytes of a target's name that a hidden name repeats; file systems take 255 in all."""
+_FLAGS = (
+    os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
+
+
+@define(eq=False)
+class Part:
+    """A part-file, open and locked, until `close`."""
+
+    path: Path
+    _file: io.FileIO
+    _is_shared: bool
+    """Whether its name is the same for every download of this target, so that another one may go on with it."""
+    etag: str | None = None
+    """What the server calls the content it holds; None if that cannot be gone on with."""
+    size: int = 0
+    """Bytes it holds."""
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    """Held while the file is used: whoever is cancelled may let go of it while a thread still writes."""
+
+    @classmethod
+    def open(cls, folder: Path, title: str, *, shares: bool) -> Self:
+        """Open the part-file of a target, and go on with what an earlier download has left. Quick.
+
+        With `shares` off, another download of the same target is none of ours: this one gets a file of its own.
+
+        Raises:
+            DownloadError: another download of the same target is under way.
+            OSError: the disk refuses.
+
+        """
+        path, file = folder / _hidden(title), None
+        with contextlib.suppress(BlockingIOError):
+            file = _locked(path)
+            shares = shares and file is not None
+        if file is not None:
+            part = cls(path, file, is_shared=True)
+            part._recall()
+            return part
+        if shares:
+            busy = DownloadError(f"another download is writing to {folder / title}. Wait for it to end")
+            busy.is_passing = True
+            raise busy
+        path = folder / _hidden(f"{title}-{secrets.token_hex(4)}")
+        return cls(path, _opened(path), is_shared=False)
+
+    def _recall(self) -> None:
+        """Take up what is there, if it is known what it is and that it was written."""
+        status = os.fstat(self._file.fileno())
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            etag = self._note.read_text("ascii")
+            if status.st_size and is_strong(etag) and status.st_mtime > _booted_at():
+                self.etag, self.size = etag, self._file.seek(0, os.SEEK_END)
+
+    @property
+    def _note(self) -> Path:
+        """Where the ETag stands."""
+        return self.path.with_name(f"{self.path.name}.etag")
+
+    def begin(self, etag: str | None) -> None:
+        """Begin with another content from its first byte."""
+        with self._lock:
+            self._file.truncate(self._file.seek(0))
+            self.etag, self.size = etag if etag and is_strong(etag) else None, 0
+            if self._is_shared and self.etag:
+                self._note.write_text(self.etag, "ascii")  # after what it no longer stands for is gone
+            else:
+                self._note.unlink(missing_ok=True)
+
+    def append(self, content: bytes | bytearray) -> None:
+        """Write what comes next. May raise `OSError`; what was written until then stays."""
+        left = memoryview(content)
+        with self._lock:
+            while left:
+                count = self._file.write(left)
+                self.size += count
+                left = left[count:]
+
+    def head(self, length: int) -> bytes:
+        """Return the first bytes."""
+        self._file.seek(0)
+        first = self._file.read(length)
+        self._file.seek(self.size)
+        return first
+
+    def publish(self, name: Callable[[Path], Path]) -> Path:
+        """Have a whole file moved to its final name, once all of it is on the disk; `name` does it."""
+        with self._lock:
+            os.fsync(self._file.fileno())
+            self.etag = None  # what cannot be moved now is not kept
+            self._note.unlink(missing_ok=True)
+            if os.name == "nt":  # where nobody renames what is open
+                self._file.close()
+            path = name(self.path)
+            self._file.close()
+        _sync_folder(path.parent)
+        return path
+
+    def close(self, *, keeps: bool) -> None:
+        """Let go of it; with `keeps` a later download may go on with it. After `publish` it does nothing."""
+        with self._lock:
+            if self._file.closed:
+                return
+            if not (keeps and self._is_shared and self.etag and self.size):
+                for path in (self._note, self.path):  # before others can have it
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
+            self._file.close()
+
+
+def is_strong(etag: str) -> bool:
+    """Whether two contents with this ETag are the same byte for byte. RFC 9110, section 8.8.1."""
+    return len(etag) > 2 and etag.isascii() and etag.isprintable() and etag[0] == etag[-1] == '"'  # noqa: PLR2004 - quotes
+
+
+def _hidden(title: str) -> str:
+    """Return the part-file's name: one of its own for every target."""
+    name = title.encode("utf-8", "surrogateescape")
+    if len(name) > _LONGEST:
+        mark = hashlib.sha256(name).hexdigest()[:16]
+        title = f"{name[: _LONGEST - 20].decode(errors='ignore')}-{mark}"
+    return f".{title}.part"
+
+
+def _opened(path: Path) -> io.FileIO:
+    number = os.open(path, _FLAGS, 0o666)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(f"{path} is in the way: it is no regular file")
+    return io.FileIO(number, "r+")
+
+
+def _locked(path: Path) -> io.FileIO | None:
+    """Open and lock a part-file; None if nothing can be locked here.
+
+    Raises:
+        BlockingIOError: somebody else has it.
+
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        return None
+    while True:
+        file = _opened(path)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            if isinstance(error, BlockingIOError):
+                raise
+            return None  # a file system without locks
+        status = os.fstat(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            is_here = os.path.samestat(status, path.lstat())
+            if is_here and status.st_nlink <= 1:
+                return file
+            if is_here:  # a process ended between giving it its final name and taking this one away
+                path.unlink()
+        file.close()  # its name was taken away in between
+
+
+def _booted_at() -> float:
+    """Return when the machine started, at the earliest. What was written before may have got lost with the power."""
+    return time.time() - time.monotonic()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name survive the loss of power, where folders can be synced."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
