@@ -1,4 +1,4 @@
-"""Where links may lead: C11 and C17, over real sockets and with names that are looked up in a list of the test's own."""
+"""Where links may lead: over real sockets, with names that are looked up in a list of the test's own."""
 
 from __future__ import annotations
 

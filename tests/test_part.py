@@ -72,13 +72,20 @@ def test_a_part_that_is_not_worth_it_is_not_kept(tmp_path: Path) -> None:
         assert os.listdir(tmp_path) == []
 
 
+_OTHER = """
+import sys
+from pathlib import Path
+from vidu_async.part import Part
+Part.open(Path(sys.argv[1]), "77", shares=True)
+"""
+
+
 def test_a_part_in_use_is_refused_or_stepped_aside(tmp_path: Path) -> None:
     """Also by another process; one of its own is never left behind."""
     used = Part.open(tmp_path, "77", shares=True)
     with pytest.raises(DownloadError, match=f"another download is writing to {tmp_path}/77"):
         Part.open(tmp_path, "77", shares=True)
-    command = "import sys; from pathlib import Path; from vidu_async.part import Part; Part.open(Path(sys.argv[1]), '77', shares=True)"
-    other = subprocess.run([sys.executable, "-c", command, str(tmp_path)], capture_output=True, text=True, check=False)
+    other = subprocess.run([sys.executable, "-c", _OTHER, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "another download is writing" in other.stderr
 
     own = Part.open(tmp_path, "77", shares=False)
@@ -120,7 +127,7 @@ def test_a_part_that_cannot_be_moved_is_not_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
 def test_what_is_no_file_in_its_place_is_refused(tmp_path: Path, kind: str) -> None:
     """It is not waited for, either."""
-    os.mkdir(tmp_path / ".77.part") if kind == "folder" else os.mkfifo(tmp_path / ".77.part")
+    (os.mkfifo if kind == "pipe" else Path.mkdir)(tmp_path / ".77.part")
     with pytest.raises(OSError, match=r"77\.part"):
         Part.open(tmp_path, "77", shares=True)
 
