@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from vidu_async import media, targets
 from vidu_async.abilities import Abilities
 from vidu_async.doubts import weigh
-from vidu_async.download import Download, kind_expected
+from vidu_async.download import Appender, Download, kind_expected
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Reporter
 from vidu_async.guarded import Guarded, policy_of
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, check_timeout
@@ -169,6 +169,7 @@ class ViduClient:
         self._home = {"site": self._gateway.url(""), "key_print": self._key.print}
         self._bound: Transport | None = None
         self._strict = strict
+        self._appender = Appender()
 
     @property
     def gateway(self) -> Gateway:
@@ -619,7 +620,7 @@ class ViduClient:
         async def refresh() -> Creation:
             return targets.again(creation, found, await self.fetch_task(creation.task_id))
 
-        wanted = Download(creation, place, variant, kind_expected(found, variant), told, refresh)
+        wanted = Download(creation, place, variant, kind_expected(found, variant), told, refresh, writer=self._appender)
         path = await wanted.run(self._bind())
         self._report(Downloaded(task_id=creation.task_id, path=str(path), size=path.stat().st_size))
         return path

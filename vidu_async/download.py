@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import define
+from attrs import define, field
 
 from vidu_async.media import HEAD, kind_of
 from vidu_async.part import Part
@@ -46,7 +46,7 @@ Told = Callable[[int, int | None], None]
 
 SIZE_LIMIT = 4 * 1024**3
 """Bytes of a result that are accepted."""
-_CHUNK = 512 * 1024
+_CHUNK = 256 * 1024
 """Bytes written at once, in a thread: a disk may be slow, and the event loop is not to wait for it."""
 _TRIES = 5
 """Times that it is tried without coming further."""
@@ -90,6 +90,51 @@ def kind_expected(found: Task | Creation, variant: Variant) -> str:
 
 
 @define(eq=False)
+class Appender:
+    """Writes what the downloads of an event loop have received: one thread at a time does it, for all that wait.
+
+    A thread for each would cost more than the writing.
+    """
+
+    _waiting: list[tuple[Part, list[bytes], asyncio.Future[None]]] = field(factory=list, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def append(self, part: Part, pieces: list[bytes]) -> None:
+        """Write to a part-file, and return when it is done."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((part, pieces, done))
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._write())
+        failure: DownloadError
+        try:
+            return await done
+        except OSError as error:
+            failure = _of_disk(error)
+        raise failure
+
+    async def _write(self) -> None:
+        while self._waiting:
+            jobs, self._waiting = self._waiting, []
+            errors = await asyncio.to_thread(lambda jobs: [_error_of(part, pieces) for part, pieces, _ in jobs], jobs)
+            for (_, _, done), error in zip(jobs, errors, strict=True):
+                if done.done():
+                    continue  # whoever waited was cancelled
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+
+def _error_of(part: Part, pieces: list[bytes]) -> OSError | ValueError | None:
+    try:
+        part.append(*pieces)
+    except (OSError, ValueError) as error:  # ValueError: it was closed meanwhile, and nobody waits any more
+        return error
+    return None
+
+
+@define(eq=False)
 class Download:
     """One result on its way: from which link, and to where."""
 
@@ -103,6 +148,7 @@ class Download:
     """Asks for the creation anew, with fresh links."""
     most: int = SIZE_LIMIT
     """Bytes that are accepted."""
+    _writer: Appender = field(factory=Appender)
 
     async def run(self, transport: Transport) -> Path:
         """Download it.
@@ -195,17 +241,20 @@ class Download:
             raise TransportError(f"{part.size} of {total} bytes have come")
 
     async def _write(self, part: Part, pieces: AsyncIterator[bytes], total: int | None) -> None:
-        """Write all pieces, half a megabyte at a time; what has come before a cut, too."""
-        held, is_known = bytearray(), part.size > 0
+        """Write all pieces, a quarter of a megabyte at a time; what has come before a cut, too."""
+        held: list[bytes] = []
+        size, is_known = 0, part.size > 0
         try:
             async for piece in pieces:
-                held += piece
-                if not is_known and len(held) >= HEAD:
-                    self._check(bytes(held[:HEAD]))
+                held.append(piece)
+                size += len(piece)
+                if not is_known and size >= HEAD:
+                    self._check(b"".join(held)[:HEAD])
                     is_known = True
-                if len(held) >= _CHUNK:
-                    full, held = held, bytearray()
-                    await self._append(part, full, total)
+                if size >= _CHUNK:
+                    self._check_size(part.size + size)
+                    await self._append(part, held, total)
+                    held, size = [], 0
         except ViduError:
             raise
         except Exception:  # a cut, which transport names
@@ -213,13 +262,12 @@ class Download:
                 await self._append(part, held, total)
             raise
         if not is_known:
-            self._check(bytes(held))
+            self._check(b"".join(held))
         await self._append(part, held, total)
 
-    async def _append(self, part: Part, held: bytearray, total: int | None) -> None:
-        self._check_size(part.size + len(held))
+    async def _append(self, part: Part, held: list[bytes], total: int | None) -> None:
         if held:
-            await _disk(partial(part.append, held))
+            await self._writer.append(part, held)
             self._told(part.size, total)
 
     def _check_size(self, size: int) -> None:

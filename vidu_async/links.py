@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from attrs import define
 from yarl import URL
 
 from vidu_async.protocol.answers import Answer
@@ -11,6 +12,7 @@ from vidu_async.protocol.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from typing import Self
 
     import aiohttp
 
@@ -44,7 +46,7 @@ async def follow(
             moved = response.headers.get("Location") if response.status in _MOVED else None
             if moved is None:
                 named = {name.lower(): value for name, value in response.headers.items()}
-                return await receive(Answer(response.status, b"", named), response.content.iter_any())
+                return await receive(Answer(response.status, b"", named), _Pieces(response.content))
         link, before = link.join(_as_signed(moved)), link
     raise DownloadError(f"the link was sent on more than {_REDIRECTS} times, at last to {link.host}")
 
@@ -52,3 +54,21 @@ async def follow(
 def _as_signed(text: str) -> URL:
     """Return a link that goes out as it stands: written otherwise, it would no longer be what was signed."""
     return URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+
+
+@define(eq=False)
+class _Pieces:
+    """A body as it comes in: joined or cut to size, it would be copied."""
+
+    _content: aiohttp.StreamReader
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            piece, ends_chunk = await self._content.readchunk()
+            if piece:
+                return piece
+            if not ends_chunk:
+                raise StopAsyncIteration

@@ -97,14 +97,15 @@ class Part:
             else:
                 self._note.unlink(missing_ok=True)
 
-    def append(self, content: bytes | bytearray) -> None:
+    def append(self, *pieces: bytes) -> None:
         """Write what comes next. May raise `OSError`; what was written until then stays."""
-        left = memoryview(content)
         with self._lock:
-            while left:
-                count = self._file.write(left)
-                self.size += count
-                left = left[count:]
+            for piece in pieces:
+                left = memoryview(piece)
+                while left:
+                    count = self._file.write(left)
+                    self.size += count
+                    left = left[count:]
 
     def head(self, length: int) -> bytes:
         """Return the first bytes."""
