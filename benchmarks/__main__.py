@@ -36,6 +36,7 @@ def _told(module: str, _: Server, setting: Setting) -> Part:
         "bodies": (-(-setting.rounds // 2),),
         "creates": (setting.rounds, setting.creations),
         "kills": (setting.kills,),
+        "downloads": (-(-setting.rounds // 2), setting.films, setting.film),
     }
     return Part(tuple(Row.of(*row) for row in found.rows(*sizes.get(module, ()))))
 
@@ -46,7 +47,7 @@ SCENARIOS: dict[str, Scenario] = {
     "waiting": waiting.measure,
     "batch": batch.measure,
     "imports": imports.measure,
-    **{name: partial(_told, name) for name in ("bodies", "creates", "kills", "detection", "goodput")},
+    **{name: partial(_told, name) for name in ("bodies", "creates", "kills", "downloads", "detection", "goodput")},
 }
 
 

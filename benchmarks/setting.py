@@ -35,6 +35,10 @@ class Setting:
     """With and without a file for the journal."""
     rows: int = 4000
     """Of a batch."""
+    films: int = 100
+    """Downloaded at once."""
+    film: int = 20_000_000
+    """Bytes of each."""
     contenders: tuple[str, ...] | None = None
     """None: all of them."""
 
@@ -44,5 +48,5 @@ class Setting:
 
 
 QUICK = Setting(
-    rounds=1, share=0.5, waiting=2_000, naive=500, window=2.0, deadline=8.0, kills=3, creations=300, rows=500
+    rounds=1, share=0.5, waiting=2_000, naive=500, window=2.0, deadline=8.0, kills=3, creations=300, rows=500, films=20
 )

@@ -15,6 +15,8 @@ from typing import Any
 
 import faulty
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from shelf import EXPIRED, MP4, Shelf
 
 from vidu_async import Creation, DownloadError, Limits, Task, TaskState, ViduClient
@@ -142,6 +144,15 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     play(saves(tmp_path), shelf)
     assert shelf.starts == ["", "300000", "400000"]
     assert [asked.headers.get("if-range") for asked in shelf.asked] == [None, '"v1"', '"v1"']
+
+
+@given(cuts=st.lists(st.integers(0, len(MP4)), max_size=6))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_wherever_it_is_cut_it_is_whole(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
+    """C02: as long as there are not five in a row that bring nothing."""
+    some = [cut for cut in cuts if cut >= 70_000]
+    nothing = [cut for cut in cuts if cut < 70_000][:4]
+    play(saves(tmp_path_factory.mktemp("films")), Shelf(cuts=some + nothing))
 
 
 def test_a_file_that_changed_meanwhile_is_begun_anew(tmp_path: Path) -> None:
