@@ -253,6 +253,17 @@ def test_the_rest_of_another_file_is_not_taken(tmp_path: Path) -> None:
     play(saves(tmp_path), Shelf(cuts=[300_000]), rest, Shelf())
 
 
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"v1"'}, {"ETag": '"v1"', "Content_Encoding": "gzip"}])
+def test_a_rest_that_does_not_say_of_what_is_not_taken(tmp_path: Path, headers: dict[str, str]) -> None:
+    """C04: a range of the packed file is no range of the file."""
+
+    async def rest(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        ranged = f"bytes 300000-{len(MP4) - 1}/{len(MP4)}"
+        await connection.answer(206, bytes(len(MP4) - 300_000), Content_Range=ranged, **headers)
+
+    play(saves(tmp_path), Shelf(cuts=[300_000]), rest, Shelf())
+
+
 def test_a_server_without_ranges_sends_all_again(tmp_path: Path) -> None:
     """C04: 200 is all of it."""
     play(saves(tmp_path), Shelf(cuts=[300_000], ranges=False))

@@ -103,9 +103,10 @@ class Appender:
         """Write to a part-file, and return when it is done."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((part, pieces, done))
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            self._waiting = []  # nobody waits any more in a loop that was closed without a word to its tasks
             self._task = loop.create_task(self._write())
+        self._waiting.append((part, pieces, done))
         failure: DownloadError
         try:
             return await done
@@ -228,11 +229,10 @@ class Download:
                 _at_once(partial(part.begin, None))
                 raise _PassingError("the server did not go on where it was cut")
         elif head.is_ok:
-            is_plain = head.headers.get("content-encoding", "identity") == "identity"
-            length = head.headers.get("content-length", "") if is_plain else ""
+            length = head.headers.get("content-length", "") if _is_plain(head) else ""
             total = int(length) if length.isascii() and length.isdigit() else None
             # Not in a thread, either: if the connection breaks now, what nobody has read is lost.
-            _at_once(partial(part.begin, head.headers.get("etag") if is_plain else None))
+            _at_once(partial(part.begin, head.headers.get("etag") if _is_plain(head) else None))
         else:
             raise _refused(head, await _beginning(pieces))
         self._check_size(total or 0)
@@ -297,9 +297,14 @@ def _rest_of(part: Part) -> dict[str, str]:
 def _total_of(head: Answer, part: Part) -> int | None:
     """Return how long the whole is of which the rest has been answered; None if this is not that rest."""
     found = _RANGE.fullmatch(head.headers.get("content-range", ""))
-    is_same = part.etag is not None and head.headers.get("etag", part.etag) == part.etag
-    is_rest = head.status == _PARTIAL and found and int(found[1]) == part.size and is_same
+    is_same = part.etag is not None and head.headers.get("etag") == part.etag
+    is_rest = head.status == _PARTIAL and found and int(found[1]) == part.size and is_same and _is_plain(head)
     return int(found[2]) if found and is_rest else None
+
+
+def _is_plain(head: Answer) -> bool:
+    """Whether lengths, ranges and ETags are those of the file, rather than of something it was packed into."""
+    return head.headers.get("content-encoding", "identity") == "identity"
 
 
 def _refused(head: Answer, said: bytes) -> DownloadError:
