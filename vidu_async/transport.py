@@ -4,7 +4,7 @@ Three roads lead out, each with connections of its own:
 - `fetch`: questions that cost nothing, over a pool of kept connections (or the caller's own session).
 - `send`: the paid call, on a fresh connection each time. A kept one may be closed by the server just as the request
   leaves, and then nobody can say whether it was read. How its bytes leave is `upload.py`.
-- `download`: links to results, without the API key: they are signed, and point anywhere.
+- `download`: links to results, and to where pictures are put, without the API key: they are signed, and point anywhere.
 
 The API key is attached in one line, to requests for the gateway's own origin. aiohttp is imported on first use, and
 none of its exceptions leaves this file, not even as a context: their repr holds the request's headers. So an error is
@@ -168,6 +168,35 @@ class Transport:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             failure = _failure(error, url)
+        raise failure
+
+    async def put(self, url: str, content: Content, kind: str) -> Answer:
+        """Put a file of a media type where a signed URL says, without the API key; return the head of the answer.
+
+        Raises what `fetch` does, and what `content` raises: the last byte leaves only if all before it is well.
+        """
+        from yarl import URL  # noqa: PLC0415 - imported on first use
+
+        from vidu_async.upload import Upload  # noqa: PLC0415 - imports aiohttp
+
+        now, flight, address = asyncio.get_running_loop().time, Flight(), URL(url, encoded=True)  # as it was signed
+        stall = asyncio.timeout(self.timeouts.connect)
+
+        async def wait_for_answer() -> None:
+            stall.reschedule(now() + self.timeouts.read)
+
+        upload = Upload(content, flight, wait_for_answer, lambda: stall.reschedule(now() + self.timeouts.write))
+        sent: dict[str, Any] = {"data": upload, "headers": {"Content-Type": kind}, "allow_redirects": False}
+        failure: ViduError
+        try:
+            async with stall, self._session("download").put(address, **sent, **self._ways("download")) as response:
+                if flight.phase is not Phase.COMMITTED:
+                    upload.abort()  # answered early: the rest would be sent for nothing
+                return Answer(response.status, b"", _named(response.headers))
+        except ViduError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = flight.failure or _failure(error, str(address.origin()))
         raise failure
 
     def _headers(self, *, is_json: bool) -> dict[str, str]:
@@ -340,7 +369,9 @@ def _failure(error: Exception, url: str) -> ViduError:  # noqa: C901, PLR0911 - 
     import aiohttp  # noqa: PLC0415 - imported on first use
 
     host = _host(url)
-    what = f"{type(error).__name__}: {error.strerror or error}" if isinstance(error, OSError) else type(error).__name__
+    said = str(error.strerror or error) if isinstance(error, OSError) else ""
+    is_shown = said and "://" not in said  # a URL may be signed
+    what = f"{type(error).__name__}: {said}" if is_shown else type(error).__name__
     match error:
         case aiohttp.ClientHttpProxyError():
             return ProxyError(f"the proxy answered {error.status} for {host}", phase="proxy")
