@@ -27,6 +27,7 @@ from vidu_async.protocol.gateway import DOCUMENTED
 from vidu_async.testing import Reply, Simulator
 
 KEY = "sk-ways"
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x80\0\0\0\x80\x08\x06\0\0\0"
 FOX = TextToVideo(model="viduq3-turbo", prompt="a fox")
 
 
@@ -302,9 +303,11 @@ async def _use(vidu: ViduClient, ability: str) -> None:
             await vidu.credits()
         case "subjects":
             [subject async for subject in vidu.subjects()]
+        case "uploads":
+            await vidu.upload(PNG)
 
 
-ABILITIES = {"lists": "tasks", "cancels": "cancel", "credits": "credits", "subjects": "subjects"}
+ABILITIES = {"lists": "tasks", "cancels": "cancel", "credits": "credits", "subjects": "subjects", "uploads": "uploads"}
 
 
 @pytest.mark.parametrize("ability", ABILITIES)
