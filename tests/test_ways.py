@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -27,7 +28,7 @@ from vidu_async.protocol.gateway import DOCUMENTED
 from vidu_async.testing import Reply, Simulator
 
 KEY = "sk-ways"
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x80\0\0\0\x80\x08\x06\0\0\0"
+DAWN = Path(__file__).parent.parent / "examples" / "dawn.png"
 FOX = TextToVideo(model="viduq3-turbo", prompt="a fox")
 
 
@@ -304,7 +305,7 @@ async def _use(vidu: ViduClient, ability: str) -> None:
         case "subjects":
             [subject async for subject in vidu.subjects()]
         case "uploads":
-            await vidu.upload(PNG)
+            await vidu.upload(DAWN)
 
 
 ABILITIES = {"lists": "tasks", "cancels": "cancel", "credits": "credits", "subjects": "subjects", "uploads": "uploads"}

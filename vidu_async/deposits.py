@@ -55,8 +55,6 @@ _BAD_REQUEST = 400
 _REFUSED, _ADVICE = "the storage refused the picture", "Upload it again, or give it within the request or as a URL."
 _REMEMBERED = 6 * 86_400.0
 """Seconds for which a URI is given again. It lasts for a day more."""
-_MOST = 10_000
-"""Pictures of which the URI is remembered."""
 _PIECE = 64 * 1024
 _HELD = 4 * _PIECE
 """Bytes of a file in memory at once: reading them takes a thread, whose start is not free."""
@@ -109,6 +107,8 @@ class Deposits:
     """Returns the connections of the running loop."""
     above: int | None = None
     """Bytes above which a creation's pictures go to the storage instead of into its request; None is never."""
+    most: int = 10_000
+    """Pictures of which the URI is remembered."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _known: dict[str, tuple[str, float]] = field(factory=dict, init=False, repr=False)
     """URIs, and until when they are given again, by the hash of what they stand for; the oldest first."""
@@ -194,7 +194,7 @@ class Deposits:
         uri = await self._put(delivery.file)
         self._known.pop(delivery.digest, None)
         self._known[delivery.digest] = uri, asyncio.get_running_loop().time() + _REMEMBERED
-        if len(self._known) > _MOST:
+        if len(self._known) > self.most:
             del self._known[next(iter(self._known))]
         return uri
 
