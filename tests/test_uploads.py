@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import faulty
 import pytest
 from stored import BEGIN, ETAG, FINISH, KEY, PUT, SIGNATURE, TAKEN, URI, Site, picture, png, site
@@ -27,10 +28,13 @@ from vidu_async import (
     UnsupportedError,
     ValidationError,
     ViduError,
+    media,
 )
+from vidu_async.deposits import Content
 from vidu_async.protocol import calls
 from vidu_async.protocol.answers import Answer
 from vidu_async.testing import Simulator, run_in_thread, run_virtual
+from vidu_async.transport import _failure
 
 LIMIT = 10 * 1024 * 1024
 
@@ -237,12 +241,54 @@ def test_a_server_that_asks_for_much_patience_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 413])
 async def test_an_early_refusal_is_heard_while_the_picture_is_still_on_its_way(status: int) -> None:
-    """The rest of it stays here."""
+    """The rest of it stays here, although the storage leaves the connection open and reads no more."""
+    told_of = asyncio.Event()
+
+    async def refuse(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        await faulty.answer(status, b"<Error/>")(connection, asked)
+        await told_of.wait()
+
     async with site(narrow=True) as at:
-        at.storage.others[PUT] = faulty.after(0.1, faulty.answer(status, b"<Error/>"))
+        at.storage.others[PUT] = faulty.after(0.1, refuse)
         with pytest.raises(APIError, match=f"{status}: the storage refused the picture") as told:
             await at.vidu.upload(png(LIMIT - 1))
+        told_of.set()
     assert told.value.status == status
+
+
+@pytest.mark.parametrize("trouble", ["reset", "closed", "stalled"])
+def test_a_connection_that_breaks_or_stands_still_midway_is_made_anew(trouble: str) -> None:
+    """Four times at most by us; the picture arrives whole, or what happened is told without the signed URL."""
+
+    async def stall(connection: faulty.Connection, _: faulty.Asked) -> None:
+        await asyncio.sleep(60)
+
+    async def take(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        arrived.append(await connection.reader.readexactly(asked.length))
+        await TAKEN(connection, asked)
+
+    arrived: list[bytes] = []
+    break_ = faulty.after(0.5, {"reset": faulty.reset, "closed": faulty.close, "stalled": stall}[trouble])
+
+    async def main() -> None:
+        async with site(narrow=True) as at:
+            at.storage.others[PUT] = faulty.Early(faulty.in_turn(break_, take))
+            assert await at.vidu.upload(png(LIMIT - 1)) == URI
+            at.storage.others[PUT] = break_
+            with pytest.raises(RequestTimeoutError if trouble == "stalled" else TransportError) as told:
+                await at.vidu.upload(png(LIMIT - 2))
+            assert SIGNATURE not in str(told.value)
+            assert told.value.__context__ is None
+
+    run_virtual(main())
+    assert arrived == [png(LIMIT - 1)]
+
+
+def test_what_aiohttp_says_of_a_broken_write_is_told_without_its_url() -> None:
+    """It names the URL of the request in the text of some errors of the system."""
+    error = aiohttp.ClientOSError(32, f"Can not write request body for https://storage.example/a?{SIGNATURE}")
+    told = _failure(error, "https://storage.example")
+    assert str(told) == "the connection to storage.example broke (ClientOSError). Try again."
 
 
 # What is not tried again
@@ -451,6 +497,17 @@ async def test_a_file_that_changes_while_it_is_read_never_arrives_whole(tmp_path
         assert await at.vidu.upload(path) == URI
         assert at.storage.asked[-1].body == png(400_000, salt=1)
     assert came == [True]
+
+
+async def test_the_last_piece_is_no_end_if_the_file_has_changed_by_then(tmp_path: Path) -> None:
+    """Whoever holds back the last byte of all pieces then keeps it for good."""
+    path = picture(tmp_path / "fox.png", 300_000)
+    pieces = Content(media.picture(path, "file")).pieces()
+    read = b"".join([await anext(pieces) for _ in range(5)])
+    assert read == path.read_bytes()
+    picture(path, 300_000, salt=1)
+    with pytest.raises(ValidationError, match="has changed"):
+        await anext(pieces)
 
 
 # Who waits, and who leaves

@@ -61,7 +61,7 @@ _HELD = 4 * _PIECE
 
 
 @frozen
-class _Content:
+class Content:
     """A picture's own bytes, as the storage takes them."""
 
     _file: LocalFile
@@ -223,7 +223,7 @@ class Deposits:
         return await self._finish(slot, bare)  # no page says whether the quotes belong to it
 
     async def _store(self, slot: Slot, file: LocalFile) -> str:
-        return _etag_of(await self._connect().put(slot.put_url, _Content(file), file.kind))
+        return _etag_of(await self._connect().put(slot.put_url, Content(file), file.kind))
 
     async def _finish(self, slot: Slot, etag: str) -> str:
         call = calls.finish_upload(self._gateway, slot.id, etag)

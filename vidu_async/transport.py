@@ -190,8 +190,6 @@ class Transport:
         failure: ViduError
         try:
             async with stall, self._session("download").put(address, **sent, **self._ways("download")) as response:
-                if flight.phase is not Phase.COMMITTED:
-                    upload.abort()  # answered early: the rest would be sent for nothing
                 return Answer(response.status, b"", _named(response.headers))
         except ViduError:
             raise
