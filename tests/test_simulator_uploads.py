@@ -12,7 +12,8 @@ from asking import KEY, TEXT, Caller, calling
 from stored import png
 
 from vidu_async import Gateway
-from vidu_async.testing import run_virtual
+from vidu_async.protocol.gateway import DOCUMENTED
+from vidu_async.testing import Simulator, run_virtual
 
 UPLOADS = "../../tools/v2/files/uploads"
 PNG = png(500)
@@ -173,6 +174,13 @@ def test_a_uri_lasts_for_seven_days() -> None:
             assert (await caller.post("img2video", body))[0] == 400
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("name", ["Vidu", "powertokens", "Comfy", "Baidu Qianfan"])
+async def test_a_client_of_any_gateway_uploads(name: str) -> None:
+    """Below the gateway's address, with its key, and beside its root."""
+    async with Simulator(ways=DOCUMENTED[name]) as sim, sim.client() as vidu:
+        assert await vidu.upload(PNG) == sim.uploads[0].uri
 
 
 async def test_a_gateway_without_uploads_has_none() -> None:

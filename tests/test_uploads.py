@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import faulty
 import pytest
+from fates import crowded
 from stored import BEGIN, ETAG, FINISH, KEY, PUT, SIGNATURE, TAKEN, URI, Site, picture, png, site
 
 from vidu_async import (
@@ -223,6 +224,19 @@ async def test_a_storage_that_cannot_be_reached_is_told_with_its_host(caplog: py
             with pytest.raises(ConnectError, match=f"127.0.0.1:{port} cannot be reached") as told:
                 await at.vidu.upload(png(500))
     assert SIGNATURE not in str(told.value) + caplog.text
+
+
+def test_a_storage_that_lets_nobody_in_is_told_as_no_connection() -> None:
+    """After `Timeouts.connect`, four times."""
+
+    async def main() -> None:
+        with crowded() as door:
+            async with site() as at:
+                at.play(BEGIN, faulty.answer(200, at.slot | {"put_url": f"http://127.0.0.1:{door.getsockname()[1]}/a"}))
+                with pytest.raises(ConnectError, match="no connection to 127.0.0.1"):
+                    await at.vidu.upload(png(500))
+
+    run_virtual(main())
 
 
 def test_a_server_that_asks_for_much_patience_is_not_waited_for() -> None:
@@ -567,6 +581,20 @@ async def test_who_leaves_ends_no_upload_that_others_wait_for() -> None:
 
 def _waiting(at: Site) -> int:
     return sum(delivery.waiting for delivery in at.vidu._deposits._under_way.values())
+
+
+async def test_an_upload_that_somebody_cancels_is_no_cancellation_of_who_waits() -> None:
+    """As where all tasks of a loop are cancelled but one's own."""
+    async with site() as at:
+        came = hanging(at)
+        upload = asyncio.create_task(at.vidu.upload(png(500)))
+        await came.wait()
+        (delivery,) = at.vidu._deposits._under_way.values()
+        delivery.done.cancel()
+        with pytest.raises(ConfigError, match="the upload was ended with all other tasks"):
+            await upload
+        at.storage.others[PUT] = TAKEN
+        assert await at.vidu.upload(png(500)) == URI
 
 
 async def test_another_file_that_changes_spoils_nobody_elses_upload(tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ class ViduClient:
                 and the request is in doubt. Nothing is paid.
             IdempotencyConflictError: the key already names another request. Nothing is paid.
             LimiterFullError: too many submissions are waiting. Nothing is paid.
+            UnsupportedError: `upload_above=` has a picture uploaded, and this gateway takes none. Nothing is paid.
             JournalError: the journal cannot be written. Nothing is paid.
             ConnectError, TransportError, RequestTimeoutError: the server did not see it whole in four tries (one, if it
                 is a `TLSError`). Nothing is paid.

@@ -180,7 +180,7 @@ class Transport:
         from vidu_async.upload import Upload  # noqa: PLC0415 - imports aiohttp
 
         now, flight, address = asyncio.get_running_loop().time, Flight(), URL(url, encoded=True)  # as it was signed
-        stall = asyncio.timeout(self.timeouts.connect)
+        stall = asyncio.timeout(self.timeouts.connect + self.timeouts.write)  # aiohttp keeps the first of them
 
         async def wait_for_answer() -> None:
             stall.reschedule(now() + self.timeouts.read)
