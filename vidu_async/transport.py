@@ -4,7 +4,7 @@ Three roads lead out, each with connections of its own:
 - `fetch`: questions that cost nothing, over a pool of kept connections (or the caller's own session).
 - `send`: the paid call, on a fresh connection each time. A kept one may be closed by the server just as the request
   leaves, and then nobody can say whether it was read. How its bytes leave is `upload.py`.
-- `download`: links to results, and to where pictures are put, without the API key: they are signed, and point anywhere.
+- `download`: links to results, without the API key: they are signed, and point anywhere.
 
 The API key is attached in one line, to requests for the gateway's own origin. aiohttp is imported on first use, and
 none of its exceptions leaves this file, not even as a context: their repr holds the request's headers. So an error is
@@ -54,6 +54,8 @@ _ANSWER_BUDGET = 1.5
 _NO_HURRY = nullcontext[None]()
 """For requests whose deadline aiohttp keeps, which is cheaper."""
 _PIECE = 64 * 1024
+_OF_STORAGE = ("etag", "retry-after")
+"""Headers that are read of the answer to a file."""
 _POOL = 100  # past a hundred connections every request gets dearer
 
 
@@ -190,7 +192,8 @@ class Transport:
         failure: ViduError
         try:
             async with stall, self._session("download").put(address, **sent, **self._ways("download")) as response:
-                return Answer(response.status, b"", _named(response.headers))
+                named = {name: response.headers[name] for name in _OF_STORAGE if name in response.headers}
+                return Answer(response.status, b"", named)
         except ViduError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
