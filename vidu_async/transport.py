@@ -54,9 +54,9 @@ _ANSWER_BUDGET = 1.5
 _NO_HURRY = nullcontext[None]()
 """For requests whose deadline aiohttp keeps, which is cheaper."""
 _PIECE = 64 * 1024
+_POOL = 100  # past a hundred connections every request gets dearer
 _OF_STORAGE = ("etag", "retry-after")
 """Headers that are read of the answer to a file."""
-_POOL = 100  # past a hundred connections every request gets dearer
 
 
 @define(eq=False)
