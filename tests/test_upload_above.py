@@ -27,6 +27,7 @@ from vidu_async import (
     ValidationError,
     ViduClient,
     ViduError,
+    testing,
 )
 from vidu_async.events import Event
 from vidu_async.testing import Simulator, run_virtual
@@ -65,7 +66,7 @@ async def test_nothing_is_uploaded_unless_it_is_told(upload_above: int | None) -
 
 async def test_a_clip_stays_in_its_request() -> None:
     """The storage takes pictures alone."""
-    clip = b"\0\0\0\x18ftypisom" + bytes(12) + b"\0\0\0\x08moov" + bytes(2000)
+    clip = Path(testing.__file__).with_name("sample.mp4")
     request = RawRequest("reference2video", {"model": "viduq2-pro", "prompt": "p", "videos": [clip]})
     async with site(upload_above=0) as at:
         await at.vidu.submit(request)
