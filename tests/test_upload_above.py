@@ -13,6 +13,7 @@ from stored import BEGIN, FINISH, PUT, TAKEN, URI, Site, picture, png, site
 
 from vidu_async import (
     APIError,
+    AuthenticationError,
     ConfigError,
     Gateway,
     ImageToVideo,
@@ -244,6 +245,28 @@ async def test_a_file_that_has_changed_is_not_uploaded(tmp_path: Path) -> None:
             await second
         await first
         assert at.counted == {"create": 1}
+
+
+async def test_what_stops_all_submissions_also_stops_one_whose_picture_is_on_its_way() -> None:
+    """It would be refused like the others."""
+    go_on = asyncio.Event()
+
+    async def slowly(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        await go_on.wait()
+        await TAKEN(connection, asked)
+
+    async with site(upload_above=ABOVE) as at:
+        at.play(PUT, slowly)
+        at.gateway.creates = [faulty.refuse(401, "Unauthorized")]
+        submit = asyncio.create_task(at.vidu.submit(moving(png(2000))))
+        await until_it_hangs(at)
+        with pytest.raises(AuthenticationError):
+            await at.vidu.submit(moving(LINK))
+        go_on.set()
+        with pytest.raises(AuthenticationError, match="not sent, since all submissions stopped") as told:
+            await submit
+        assert told.value.paid == "no"
+        assert len(at.gateway.creations) == 1
 
 
 # Leaving

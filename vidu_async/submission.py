@@ -202,9 +202,11 @@ class Submission(Generic[T]):
     async def _placed(self) -> dict[str, Any]:
         """Return the body as it is sent. Nothing of the creation has left while its files go another way."""
         try:
-            return await self.place(self._stamped())
+            body = await self.place(self._stamped())
         except ViduError as error:
             raise noted(error, "no", self.row.key) from None
+        self.breaker.check(self.row.key)  # that may have taken a while
+        return body
 
     def _stamped(self) -> dict[str, Any]:
         """Return the body with a mark by which its task can be found, unless the caller has a payload of their own."""
