@@ -30,11 +30,18 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: bytes
+    head: bytes = b""
+    """All before the body, as it came."""
 
     @property
     def length(self) -> int:
         """Bytes that its head announces."""
         return int(self.headers.get("content-length", 0))
+
+    @property
+    def place(self) -> str:
+        """Method and path, without the query."""
+        return f"{self.method} {self.path.partition('?')[0]}"
 
     @property
     def payload(self) -> str:
@@ -154,7 +161,7 @@ def accepting(script: Script, *task_ids: str) -> Script:
 
 @frozen
 class Early:
-    """A script that is played when the head of a creation has come: it reads of the body what it likes."""
+    """A script that is played when the head has come, of a creation or another: it reads of the body what it likes."""
 
     script: Script
 
@@ -171,6 +178,16 @@ def after(share: float, script: Script) -> Early:
         await script(connection, asked)
 
     return Early(play)
+
+
+def in_turn(*scripts: Script) -> Script:
+    """Return a script that plays these in order, the last for ever."""
+    left = list(scripts)
+
+    async def script(connection: Connection, asked: Asked) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(connection, asked)
+
+    return script
 
 
 def state(word: str, **fields: Any) -> Script:
@@ -198,6 +215,8 @@ class FaultyServer:
     clock_off: float = field(default=0.0, kw_only=True)
     """Seconds by which its clock is ahead."""
     ledger: list[Paid] = field(factory=list, init=False)
+    asked: list[Asked] = field(factory=list, init=False)
+    """Every request that was read whole."""
     creations: list[Asked] = field(factory=list, init=False)
     queries: list[Asked] = field(factory=list, init=False)
     connections: int = field(default=0, init=False)
@@ -254,19 +273,21 @@ class FaultyServer:
             writer.close()
 
     async def _play(self, connection: Connection) -> None:
-        head = (await connection.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.rstrip().split("\r\n")
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").rstrip().split("\r\n")
         method, path, _ = first.split(" ")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        asked = Asked(method, path, headers, b"")
-        if method == "POST" and isinstance(self.creates[0], Early):
-            await self._next(self.creates)(connection, asked)
+        asked = Asked(method, path, headers, b"", head)
+        other = self.others.get(asked.place)
+        if isinstance(other or (method == "POST" and self.creates[0]), Early):
+            await (other or self._next(self.creates))(connection, asked)
             return
         asked.body = await connection.reader.readexactly(asked.length)
+        self.asked.append(asked)
         await self._script(asked)(connection, asked)
 
     def _script(self, asked: Asked) -> Script:
-        if script := self.others.get(f"{asked.method} {asked.path.partition('?')[0]}"):
+        if script := self.others.get(asked.place):
             return script
         if asked.method == "POST":
             self.creations.append(asked)

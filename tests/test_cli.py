@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from cli_child import QUICK
+from stored import picture
 
 from vidu_async.cli.app import group, main
 from vidu_async.cli.settings import Settings
@@ -188,6 +189,38 @@ def test_one_wrong_task_keeps_no_other_from_being_told(sim: Simulator, capsys: p
     out, err = capsys.readouterr()
     assert {json.loads(line)["type"] for line in out.splitlines()} == {"task", "error"}
     assert "TaskNotFound" in err
+
+
+def test_pictures_are_uploaded_and_their_uris_told_in_their_order(
+    sim: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request may hold them; programs are told the file, too."""
+    for name, salt in (("a.png", 1), ("b.png", 2)):
+        picture(Path(name), salt=salt)
+    assert run("upload", "a.png", "b.png", "a.png") == 0
+    uris = capsys.readouterr().out.splitlines()
+    assert {upload.uri for upload in sim.uploads} == set(uris)
+    assert uris[0] == uris[2] != uris[1]
+    assert run("run", "img2video", "model=viduq3-turbo", f"images={uris[0]}") == 0
+    assert sim.accepted[0].request["images"] == [uris[0]]
+    capsys.readouterr()
+    assert run("upload", "b.png", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"type": "upload", "file": "b.png", "uri": sim.uploads[-1].uri}
+
+
+def test_one_picture_that_is_none_keeps_no_other_from_being_uploaded(
+    sim: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the status is that of the worst: of what cannot work as it was given."""
+    Path("a.txt").write_text("no picture", encoding="utf-8")
+    picture(Path("b.png"))
+    assert run("upload", "a.txt", "b.png") == 2
+    out, err = capsys.readouterr()
+    assert out == f"{sim.uploads[0].uri}\n"
+    assert "a.txt" in err
+    assert run("upload", "a.txt", "--json") == 2
+    said = json.loads(capsys.readouterr().out)
+    assert [said[name] for name in ("error", "file", "paid")] == ["ValidationError", "a.txt", "no"]
 
 
 def test_an_interrupted_run_says_how_to_go_on(sim: Simulator) -> None:

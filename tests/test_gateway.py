@@ -34,10 +34,10 @@ def custom(base_url: str = HERE, **settings: Any) -> Gateway:
 def test_a_preset_knows_its_address_its_word_for_the_key_and_its_abilities(
     gateway: Gateway, url: str, scheme: str, ability: bool | None
 ) -> None:
-    """Resellers do not say whether they list and cancel, so that is found out."""
+    """Resellers do not say whether they list, cancel and take uploads, so that is found out."""
     assert gateway.url("tasks") == url
     assert gateway.auth_scheme == scheme
-    assert (gateway.lists, gateway.cancels) == (ability, ability)
+    assert (gateway.lists, gateway.cancels, gateway.uploads) == (ability, ability, ability)
 
 
 @pytest.mark.parametrize(

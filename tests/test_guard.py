@@ -13,7 +13,7 @@ from named import NamedLoop
 from shelf import MP4, Shelf
 from yarl import URL
 
-from vidu_async import Creation, DownloadError, Gateway, ViduClient
+from vidu_async import Creation, DownloadError, Gateway, ProtocolError, ViduClient
 from vidu_async.guard import Guard, is_public
 
 needs_asyncios_resolver = pytest.mark.skipif(
@@ -67,7 +67,7 @@ def check(address: str, gateway: str) -> None:
 def test_a_public_gateways_link_into_a_local_network_is_refused(address: str) -> None:
     """C11: in whatever way the address is written."""
     assert not is_public(address)
-    with pytest.raises(DownloadError, match="an address of a local network"):
+    with pytest.raises(ProtocolError, match="an address of a local network"):
         check(address, "https://8.8.8.8")
 
 
@@ -89,7 +89,7 @@ def test_a_local_gateways_results_may_be_local(address: str, gateway: str) -> No
 @pytest.mark.parametrize("address", BEYOND)
 def test_a_local_gateways_link_to_what_tells_a_machine_its_secrets_is_refused(address: str) -> None:
     """C11: 169.254.169.254 is no place for results."""
-    with pytest.raises(DownloadError, match="local network"):
+    with pytest.raises(ProtocolError, match="local network"):
         check(address, "http://127.0.0.1:8080")
 
 
@@ -181,8 +181,19 @@ def test_a_redirect_out_of_encryption_is_refused() -> None:
 
     asyncio.run(hop("http://8.8.8.8/a", "http://8.8.8.8/b"))
     asyncio.run(hop("https://8.8.8.8/a", "https://8.8.8.8/b"))
-    with pytest.raises(DownloadError, match="from https on to http at 8.8.8.8"):
+    with pytest.raises(ProtocolError, match="from https on to http at 8.8.8.8"):
         asyncio.run(hop("https://8.8.8.8/a", "http://8.8.8.8/b"))
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "[fe80::1]"])
+async def test_nothing_is_uploaded_to_where_nothing_should_go(address: str) -> None:
+    """An answer names the storage, too."""
+    async with faulty.FaultyServer() as server, ViduClient("test-key", base_url=server.url) as vidu:
+        put_url = f"https://{address}/put?sig=1"
+        server.others = {"POST /tools/v2/files/uploads": faulty.answer(200, {"id": "1", "put_url": put_url})}
+        with pytest.raises(ProtocolError, match="an address of a local network"):
+            await vidu.upload((Path(__file__).parent.parent / "examples" / "dawn.png").read_bytes())
+        assert server.connections == 1
 
 
 async def test_a_links_own_scheme_is_looked_at_too(tmp_path: Path) -> None:

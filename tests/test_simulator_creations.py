@@ -144,7 +144,6 @@ ACCEPTED = [
     ("img2video", {"model": "viduq3-turbo", "duration": 16, "resolution": "540p", "audio": True}),
     ("img2video", {"model": "vidu2.0", "duration": 8}),
     ("img2video", {"prompt": ""}),
-    ("img2video", {"images": ["ssupload:?id=12"]}),
     ("img2video", {"images": [data_url("image/jpg", JPEG)]}),
     ("img2video", {"images": [data_url("image/webp", WEBP)]}),
     ("start-end2video", {"model": "viduq2", "images": [LINK, LINK], "duration": 10}),

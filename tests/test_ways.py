@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -27,6 +28,7 @@ from vidu_async.protocol.gateway import DOCUMENTED
 from vidu_async.testing import Reply, Simulator
 
 KEY = "sk-ways"
+DAWN = Path(__file__).parent.parent / "examples" / "dawn.png"
 FOX = TextToVideo(model="viduq3-turbo", prompt="a fox")
 
 
@@ -302,9 +304,11 @@ async def _use(vidu: ViduClient, ability: str) -> None:
             await vidu.credits()
         case "subjects":
             [subject async for subject in vidu.subjects()]
+        case "uploads":
+            await vidu.upload(DAWN)
 
 
-ABILITIES = {"lists": "tasks", "cancels": "cancel", "credits": "credits", "subjects": "subjects"}
+ABILITIES = {"lists": "tasks", "cancels": "cancel", "credits": "credits", "subjects": "subjects", "uploads": "uploads"}
 
 
 @pytest.mark.parametrize("ability", ABILITIES)

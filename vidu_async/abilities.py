@@ -20,7 +20,13 @@ T = TypeVar("T")
 P = TypeVar("P", "Page", "SubjectPage")
 
 _NO_TASK = frozenset({"TaskNotFound", "CreationNotFound", "task_not_exist"})
-_WHAT = {"lists": "list tasks", "cancels": "cancel tasks", "credits": "tell credits", "subjects": "store subjects"}
+_WHAT = {
+    "lists": "list tasks",
+    "cancels": "cancel tasks",
+    "credits": "tell credits",
+    "subjects": "store subjects",
+    "uploads": "take uploads",
+}
 
 
 @define(eq=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from vidu_async import media, targets
 from vidu_async.abilities import Abilities
+from vidu_async.deposits import Deposits
 from vidu_async.doubts import weigh
 from vidu_async.download import Appender, Download, kind_expected
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Reporter
@@ -39,7 +40,7 @@ from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import Request
 from vidu_async.reconcile import Reconciler, Unresolved
-from vidu_async.settings import ApiKey, Timeouts, check, check_proxy, fault_of, gateway_from
+from vidu_async.settings import ApiKey, Timeouts, check, check_bytes, check_proxy, fault_of, gateway_from
 from vidu_async.transport import Connections, Transport
 from vidu_async.watcher import Watcher
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from vidu_async.journal import Ledger
     from vidu_async.limiter import Permit
+    from vidu_async.protocol.checks import Media
     from vidu_async.protocol.models import Creation, Credits, Task
     from vidu_async.protocol.requests import Subject
     from vidu_async.protocol.wire import Page
@@ -85,6 +87,10 @@ class ViduClient:
             crash loses the knowledge of paid tasks.
         on_unknown: what becomes of a submission whose answer was lost and whose task is not found: "hold" reports it,
             "resend" sends it again after `Timeouts.quiet`, at the risk of paying twice.
+        upload_above: bytes above which a local picture is uploaded (`upload`) when it is submitted, and its URI sent in
+            its place; None sends all pictures within their requests. No page says that today's creations take these
+            URIs, so try one. What cannot be uploaded is not sent, and not paid. Pictures from 10 MB on, which the
+            storage does not take, stay in their requests.
         strict: refuse what is otherwise warned of (`ViduWarning`) when it is submitted: a model or value that only some
             page has, or one without effect.
         on_event: called with each event (`vidu_async.events`), in the event loop: it should be quick.
@@ -109,6 +115,7 @@ class ViduClient:
         timeouts: Timeouts = _TIMEOUTS,
         journal: str | os.PathLike[str] | Journal | None = None,
         on_unknown: Literal["hold", "resend"] = "hold",
+        upload_above: int | None = None,
         strict: bool = False,
         on_event: Callable[[Event], object] | None = None,
         session: aiohttp.ClientSession | None = None,
@@ -128,6 +135,7 @@ class ViduClient:
             raise ConfigError("journal= must be a file's path or None, not ''")
         if on_unknown not in ("hold", "resend"):
             raise ConfigError(f'on_unknown= must be "hold" or "resend", not {on_unknown!r}')
+        check_bytes("upload_above", upload_above)
         check("strict", strict, bool)
         called = [on_event, getattr(on_event, "__call__", None)]  # noqa: B004 - an object's own may be a coroutine's
         if on_event is not None and (not callable(on_event) or any(map(inspect.iscoroutinefunction, called))):
@@ -135,6 +143,10 @@ class ViduClient:
         check("ssl", ssl, ssl_module.SSLContext | bool | None)
         check_proxy(proxy)
         self._gateway = gateway_from(gateway, base_url)
+        if upload_above is not None and self._gateway.uploads is False:
+            raise ConfigError(
+                "upload_above= needs a gateway that takes uploads; Gateway(uploads=False) says it does not"
+            )
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._owns_journal = not isinstance(journal, Journal)
         self._journal = _journal_of(journal)
@@ -165,7 +177,9 @@ class ViduClient:
             self.fetch_task,
             self._forget_order,
         )
-        self._outbox = Outbox(self._journal, self._limiter, self._reconciler, on_unknown == "resend", self._report)
+        self._deposits = Deposits(self._gateway, self._abilities, self._bind, upload_above)
+        resends, place = on_unknown == "resend", self._deposits.placed
+        self._outbox = Outbox(self._journal, self._limiter, self._reconciler, resends, place, self._report)
         self._home = {"site": self._gateway.url(""), "key_print": self._key.print}
         self._bound: Transport | None = None
         self._strict = strict
@@ -216,6 +230,7 @@ class ViduClient:
                 and the request is in doubt. Nothing is paid.
             IdempotencyConflictError: the key already names another request. Nothing is paid.
             LimiterFullError: too many submissions are waiting. Nothing is paid.
+            UnsupportedError: `upload_above=` has a picture uploaded, and this gateway takes none. Nothing is paid.
             JournalError: the journal cannot be written. Nothing is paid.
             ConnectError, TransportError, RequestTimeoutError: the server did not see it whole in four tries (one, if it
                 is a `TLSError`). Nothing is paid.
@@ -264,7 +279,10 @@ class ViduClient:
     async def _resolved(self, request: Request) -> tuple[calls.Call[Task], dict[str, Any]]:
         """Return the call of a request, and its body with its local files looked at."""
         call = calls.create(self._gateway, request)
-        return call, await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
+        return call, await self._looked_at(call.body or {})
+
+    async def _looked_at(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await _in_thread(media.has_local(body), media.resolved, body, self._deposits.above)
 
     async def recall(self, key: str) -> TaskHandle | None:
         """Return the handle of the task that a key names at this gateway, None if it names none. Nothing is sent.
@@ -322,7 +340,7 @@ class ViduClient:
         self._abilities.require("subjects")
         weigh(subject, self._gateway, strict=self._strict)
         call = calls.create_subject(self._gateway, subject)
-        body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
+        body = await self._looked_at(call.body or {})
         wanted = Row.of(SUBJECTS, body, key=None, **self._home)
 
         def accept(row: Row, stored: Subject, permit: Permit | None) -> Subject:
@@ -334,6 +352,26 @@ class ViduClient:
 
         order = Order(wanted, call, body, accept, _nothing_to_recall)
         return await self._outbox.send(order, self._bind_to_pay())
+
+    async def upload(self, file: Media) -> str:
+        """Upload a picture to Vidu's storage, and return its URI: `ssupload:?id=...`, for requests to refer to it.
+
+        The URI lasts for 7 days. Uploading costs no credits; no page says which creations of today take such URIs. A
+        picture that this client has uploaded in the last 6 days, by its content, is not uploaded again.
+
+        Args:
+            file: a path or bytes: PNG, JPEG or WebP, smaller than 10 MB.
+
+        Raises:
+            ValidationError: it is missing, of another kind or too large, or has changed since it was looked at.
+            UnsupportedError: this gateway takes no uploads.
+            APIError: the server or its storage refused, after four tries if that may pass.
+            ConnectError, TransportError, RequestTimeoutError, ProtocolError: no answer in four tries, or a wrong one.
+
+        """
+        self._bind()
+        self._abilities.require("uploads")
+        return await self._deposits.uri_of(await asyncio.to_thread(media.picture, file, "file"))
 
     # Following
 

@@ -17,7 +17,7 @@ from aiohttp.resolver import DefaultResolver
 from attrs import define, field
 from yarl import URL
 
-from vidu_async.protocol.errors import DownloadError
+from vidu_async.protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
@@ -65,7 +65,7 @@ class Guard(AbstractResolver):
         """Return the addresses of a name that may be connected to.
 
         Raises:
-            DownloadError: it has none.
+            ProtocolError: it has none.
 
         """
         found = await self._resolver.resolve(host, port, family)
@@ -78,13 +78,13 @@ class Guard(AbstractResolver):
         """Look at a link before it is followed.
 
         Raises:
-            DownloadError: it is no http link, gives up encryption, or names an address of the local network.
+            ProtocolError: it is no http link, gives up encryption, or names an address of the local network.
 
         """
         if url.scheme not in {"http", "https"} or not url.host:
-            raise DownloadError(f"the link leads to {url.scheme or 'no'}://..., and only http(s) is followed")
+            raise ProtocolError(f"the link leads to {url.scheme or 'no'}://..., and only http(s) is followed")
         if before is not None and before.scheme == "https" and url.scheme == "http":
-            raise DownloadError(f"the link leads from https on to http at {url.host}, which anybody could alter")
+            raise ProtocolError(f"the link leads from https on to http at {url.host}, which anybody could alter")
         if _address(url.host) is not None and not await self._allows(url.host):
             raise refusal(url.host, url.host)
 
@@ -109,7 +109,7 @@ class Guard(AbstractResolver):
         await self._resolver.close()
 
 
-def refusal(host: str, found: str) -> DownloadError:
+def refusal(host: str, found: str) -> ProtocolError:
     """Return the error of a link into a local network."""
     where = host if host == found else f"{host} ({found or 'no address'})"
-    return DownloadError(f"the link leads to {where}, an address of a local network, and the gateway is on none")
+    return ProtocolError(f"the link leads to {where}, an address of a local network, and the gateway is on none")

@@ -8,7 +8,7 @@ from attrs import define
 from yarl import URL
 
 from vidu_async.protocol.answers import Answer
-from vidu_async.protocol.errors import DownloadError
+from vidu_async.protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -35,7 +35,7 @@ async def follow(
     """Open a link, and the next one where it has moved; hand the head and the bytes that are found to `receive`.
 
     Raises:
-        DownloadError: it leads to where it should not, or on and on.
+        ProtocolError: it leads to where it should not, or on and on.
 
     """
     link, before = _as_signed(url), None
@@ -48,7 +48,7 @@ async def follow(
                 named = {name.lower(): value for name, value in response.headers.items()}
                 return await receive(Answer(response.status, b"", named), _Pieces(response.content))
         link, before = link.join(_as_signed(moved)), link
-    raise DownloadError(f"the link was sent on more than {_REDIRECTS} times, at last to {link.host}")
+    raise ProtocolError(f"the link was sent on more than {_REDIRECTS} times, at last to {link.host}")
 
 
 def _as_signed(text: str) -> URL:

@@ -38,6 +38,9 @@ _FIELDS = {"images": _PICTURES, "videos": _CLIPS}
 BODY_LIMIT = 20 * 1024 * 1024
 """Bytes of a creation's body that Vidu accepts. https://platform.vidu.com/docs/image-to-video"""
 
+UPLOAD_LIMIT = 10 * 1024 * 1024
+"""Bytes that a picture in Vidu's storage must stay below. https://platform.vidu.com/docs/image-upload"""
+
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """What keeps opening a pipe from waiting for its writer, and a terminal from taking over. Windows has neither."""
 
@@ -258,19 +261,19 @@ def _is_local(value: object, accepted: frozenset[str] | None) -> bool:
 _PLAIN = (str, int, float, bool)
 
 
-def resolved(body: Mapping[str, Any]) -> dict[str, Any]:
+def resolved(body: Mapping[str, Any], upload_above: int | None = None) -> dict[str, Any]:
     """Return a creation's body with every local file in it opened and checked, as `LocalFile`.
 
     Raises:
-        ValidationError: a file is missing, unreadable or of a kind Vidu does not take, or all together, as base64, are
-            larger than a request may be.
+        ValidationError: a file is missing, unreadable or of a kind Vidu does not take, or all that go out within the
+            request (`is_uploaded` says which do not), as base64, are larger than it may be.
 
     """
     try:
         found: dict[str, Any] = _resolve(dict(body), "", None)
     except RecursionError:
         raise ValidationError("the request is nested without end") from None
-    inline = sum(base64_size(file.size) for file in _files(found))
+    inline = sum(base64_size(file.size) for file in files(found) if not is_uploaded(file, upload_above))
     if inline > BODY_LIMIT:
         said = f"the local files take {inline} bytes as base64; a request holds {BODY_LIMIT}. Give URLs instead"
         raise ValidationError(said, field="images", value=inline, allowed=(BODY_LIMIT,))
@@ -289,17 +292,49 @@ def _resolve(value: Any, place: str, accepted: frozenset[str] | None) -> Any:  #
     return value
 
 
-def _files(value: object) -> Iterator[LocalFile]:
+def files(value: object) -> Iterator[LocalFile]:
+    """Iterate over the files of a resolved body."""
     if isinstance(value, LocalFile):
         yield value
     elif isinstance(value, (dict, list)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _files(item)
+            yield from files(item)
+
+
+def is_uploaded(file: LocalFile, above: int | None) -> bool:
+    """Whether a file goes to Vidu's storage instead of into the request: a picture of more bytes than `above`."""
+    return above is not None and file.kind in _PICTURES and above < file.size < UPLOAD_LIMIT
+
+
+def picture(value: object, place: str) -> LocalFile:
+    """Return a picture of this machine, opened and checked for being uploaded; `place` is for messages.
+
+    Raises:
+        ValidationError: it is missing, unreadable, none, or too large.
+
+    """
+    found = _resolve(value, place, _PICTURES)
+    if not isinstance(found, LocalFile):
+        said = f"{place} must be a picture of this machine, not {shown(value)}; a URL goes into requests as it is"
+        raise ValidationError(said, field=place, value=value)
+    if found.size >= UPLOAD_LIMIT:
+        said = f"{place} must be smaller than {UPLOAD_LIMIT} bytes to be uploaded, not {found.size}"
+        raise ValidationError(said, field=place, value=value, allowed=(UPLOAD_LIMIT,))
+    return found
+
+
+def swapped(value: Any, places: Mapping[LocalFile, str]) -> Any:  # noqa: ANN401 - JSON, and files in it
+    """Return a resolved body with texts in the places of some of its files."""
+    if isinstance(value, LocalFile):
+        return places.get(value, value)
+    if isinstance(value, dict):
+        return {name: swapped(item, places) for name, item in value.items()}
+    return [swapped(item, places) for item in value] if isinstance(value, list) else value
 
 
 def has_files(body: Mapping[str, Any]) -> bool:
     """Whether a resolved body has local files in it, so that `digest` will read them."""
-    return any(True for _ in _files(body))
+    return any(True for _ in files(body))
 
 
 def encoded(body: Mapping[str, Any], place: Callable[[LocalFile], object]) -> bytes:

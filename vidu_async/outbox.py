@@ -19,7 +19,7 @@ from vidu_async.protocol.errors import ConfigError, JournalError, SubmissionUnkn
 from vidu_async.submission import Breaker, Submission, noted, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from vidu_async.events import Event
     from vidu_async.journal import Ledger
@@ -92,6 +92,8 @@ class Outbox:
     _reconciler: Reconciler
     _resends: bool
     """Whether what was not found in the quiet time is sent again, as the user chose."""
+    _place: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+    """Returns a body with texts for those of its files that go another way, as `Submission.place`."""
     _report: Callable[[Event], None]
     breaker: Breaker = field(factory=Breaker, init=False)
     _sends: dict[str, _Sending] = field(factory=dict, init=False)
@@ -166,6 +168,7 @@ class Outbox:
             self._limiter,
             self._journal,
             self.breaker,
+            self._place,
             sending.has_left,
             self._report,
         )

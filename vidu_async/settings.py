@@ -102,6 +102,12 @@ def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - whatev
         raise ConfigError(f"{name}= must be {names.replace('NoneType', 'None')}, not {value!r}")
 
 
+def check_bytes(name: str, value: object) -> None:
+    """Refuse a number of bytes that is none; None is no bound."""
+    if value is not None and not (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        raise ConfigError(f"{name}= must be a number of bytes from 0 on, or None, not {value!r}")
+
+
 def check_proxy(proxy: str | None) -> None:
     """Refuse what is no HTTP proxy's URL, without showing its password."""
     if proxy is None:

@@ -38,7 +38,7 @@ from vidu_async.turn import Turn
 from vidu_async.verdict import LostAnswerError, is_throttle, judge, stops_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from vidu_async.events import Event
     from vidu_async.journal import Ledger
@@ -121,6 +121,8 @@ class Submission(Generic[T]):
     limiter: Limiter
     journal: Ledger
     breaker: Breaker
+    place: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+    """Returns the body with texts for those of its files that go another way, and have gone it."""
     is_abandoned: Callable[[], bool]
     """Whether nobody waits for it any more: then it is not tried again."""
     report: Callable[[Event], None]
@@ -174,7 +176,7 @@ class Submission(Generic[T]):
     async def _attempt(self) -> T:
         """Send once and judge the answer."""
         flight, key = self.flight, self.row.key
-        content = bodies.body_of(self._stamped())  # only now: those still waiting should not fill the memory
+        content = bodies.body_of(await self._placed())  # only now: those still waiting should not fill the memory
         self.is_bound = True
         try:
             answer = await self.transport.send(self.call, content, flight, self._commit)
@@ -197,6 +199,15 @@ class Submission(Generic[T]):
         self.journal.note(self.row, RowState.UNKNOWN, evidence=lost.evidence, trace_id=lost.trace_id)
         raise unknown(self.row)
 
+    async def _placed(self) -> dict[str, Any]:
+        """Return the body as it is sent. Nothing of the creation has left while its files go another way."""
+        try:
+            body = await self.place(self._stamped())
+        except ViduError as error:
+            raise noted(error, "no", self.row.key) from None
+        self.breaker.check(self.row.key)  # that may have taken a while
+        return body
+
     def _stamped(self) -> dict[str, Any]:
         """Return the body with a mark by which its task can be found, unless the caller has a payload of their own."""
         if self.row.endpoint == SUBJECTS or "payload" in self.body:
@@ -209,6 +220,8 @@ class Submission(Generic[T]):
 
     def _pause_before_next(self, error: ViduError, turn: Turn, pause: float) -> float | None:
         """Return the seconds until it may ask for its next permit; None if there is no next attempt."""
+        if self.flight.phase is Phase.QUEUED:  # not even connecting began: it was stopped, or a file did not go its way
+            return None
         if isinstance(error, RateLimitError) and is_throttle(error):
             comes_again = turn.refused(error, pause)  # told in any case, for the others
             wanted = error.retry_after

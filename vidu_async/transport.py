@@ -56,6 +56,8 @@ _ANSWER_BUDGET = 1.5
 _NO_HURRY = nullcontext[None]()
 """For requests whose deadline aiohttp keeps, which is cheaper."""
 _POOL = 100  # past a hundred connections every request gets dearer
+_OF_STORAGE = ("etag", "retry-after")
+"""Headers that are read of the answer to a file."""
 
 
 @define(eq=False)
@@ -169,7 +171,7 @@ class Transport:
         """Open a link to a result, without the API key, and hand its head and its bytes to `receive`.
 
         Raises:
-            DownloadError: the link leads somewhere it should not.
+            ProtocolError: the link leads somewhere it should not.
             ViduError: as `fetch`, or what `receive` raises.
 
         """
@@ -184,6 +186,35 @@ class Transport:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             failure = _failure(error, url)
+        raise failure
+
+    async def put(self, url: str, content: Content, kind: str) -> Answer:
+        """Put a file of a media type where a signed URL says, without the API key; return the head of the answer.
+
+        Raises what `fetch` does, and what `content` raises: the last byte leaves only if all before it is well.
+        """
+        from yarl import URL  # noqa: PLC0415 - imported on first use
+
+        from vidu_async.upload import Upload  # noqa: PLC0415 - imports aiohttp
+
+        now, flight, address = asyncio.get_running_loop().time, Flight(), URL(url, encoded=True)  # as it was signed
+        stall = asyncio.timeout(self.timeouts.connect + self.timeouts.write)  # aiohttp keeps the first of them
+
+        async def wait_for_answer() -> None:
+            stall.reschedule(now() + self.timeouts.read)
+
+        upload = Upload(content, flight, wait_for_answer, lambda: stall.reschedule(now() + self.timeouts.write))
+        sent: dict[str, Any] = {"data": upload, "headers": {"Content-Type": kind}, "allow_redirects": False}
+        failure: ViduError
+        try:
+            await self._guarded().check(address, None)
+            async with stall, self._session("download").put(address, **sent, **self._ways("download")) as response:
+                named = {name: response.headers[name] for name in _OF_STORAGE if name in response.headers}
+                return Answer(response.status, b"", named)
+        except ViduError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = flight.failure or _failure(error, str(address.origin()))
         raise failure
 
     def _headers(self, *, is_json: bool) -> dict[str, str]:
@@ -366,7 +397,9 @@ def _failure(error: Exception, url: str) -> ViduError:  # noqa: C901, PLR0911 - 
     import aiohttp  # noqa: PLC0415 - imported on first use
 
     host = _host(url)
-    what = f"{type(error).__name__}: {error.strerror or error}" if isinstance(error, OSError) else type(error).__name__
+    said = str(error.strerror or error) if isinstance(error, OSError) else ""
+    is_shown = said and "://" not in said  # a URL may be signed
+    what = f"{type(error).__name__}: {said}" if is_shown else type(error).__name__
     match error:
         case aiohttp.ClientHttpProxyError():
             return ProxyError(f"the proxy answered {error.status} for {host}", phase="proxy")

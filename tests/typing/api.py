@@ -98,6 +98,7 @@ async def client(session: aiohttp.ClientSession) -> None:
             cancels=None,
             credits=False,
             subjects=False,
+            uploads=None,
             models={"viduq2"},
             model_aliases={"viduq2": "q2"},
             subject_key="id",
@@ -108,6 +109,7 @@ async def client(session: aiohttp.ClientSession) -> None:
         timeouts=Timeouts(connect=10, read=120, write=60, submit=600, quiet=600),
         journal=Journal("vidu.db", durability="process", busy_timeout=1.0),
         on_unknown="resend",
+        upload_above=1_000_000,
         session=session,
         proxy="http://127.0.0.1:3128",
         ssl=ssl.create_default_context(),
@@ -134,6 +136,7 @@ async def client(session: aiohttp.ClientSession) -> None:
         async for subject in vidu.subjects(ownership="system"):
             assert_type(subject, Subject)
         assert_type(await vidu.credits(), Credits)
+        assert_type([await vidu.upload(picture) for picture in ("fox.png", Path("fox.png"), b"")], list[str])
         assert_type(await vidu.create_subject(Subject(name="fox")), Subject)
         assert_type(await vidu.download(await handle, "out/", exists="skip", name="fox", variant="cover_url"), Path)
         await vidu.cancel(handle.task_id)
@@ -263,6 +266,7 @@ async def testing() -> None:
         seed=7,
     ) as sim:
         assert_type(sim.client(limits=Limiter(Limits(rate=1))), ViduClient)
+        assert_type([(upload.uri, upload.size, upload.sha256) for upload in sim.uploads], list[tuple[str, int, str]])
         sim.faults = Faults(drops_before=0.1, drops_after=0.1, cuts=0.1, slow=0.1)
         sim.intercept = intercept
 

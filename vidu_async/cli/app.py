@@ -32,6 +32,7 @@ _COMMANDS = {
     "cancel": ("tasks", "Cancel tasks that still wait to be run."),
     "download": ("tasks", "Save the results of tasks."),
     "credits": ("tasks", "Say what the account has left."),
+    "upload": ("upload", "Put pictures into Vidu's storage and print their URIs."),
     "journal": ("journal", "Read and settle what a journal remembers."),
     "verify-callback": ("callback", "Check the signature of a callback."),
     "simulate": ("tools", "Serve a simulated Vidu to try programs on."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from attrs import field, frozen
 
 from vidu_async.protocol.values import number
@@ -10,6 +12,9 @@ TRACE_HEADERS = ("x-trace-id", "trace-id", "x-request-id", "x-oneapi-request-id"
 """Where servers say by what name they have noted a request."""
 HEADERS = ("content-type", "date", "location", "retry-after", *TRACE_HEADERS)
 """All that are read of an answer."""
+
+_QUERY = re.compile(rb'((?:\\?/){2}[^\s"?]*)\?[^\s"]*')
+"""The query of a link, which may be signed: whoever reads a message must not be able to open it."""
 
 
 @frozen
@@ -29,9 +34,10 @@ class Answer:
 
     @property
     def looks_like(self) -> str:
-        """The content type and the beginning of the body, for error messages."""
+        """The content type and the beginning of the body, for error messages. Links are shown without their queries."""
         kind = self.headers.get("content-type", "no content type")
-        return f"{kind}, {self.body[:200]!r}"
+        beginning = _QUERY.sub(rb"\1?...", self.body[:200])
+        return f"{kind}, {beginning!r}"
 
     @property
     def retry_after(self) -> float | None:

@@ -113,6 +113,22 @@ def create_subject(gateway: Gateway, subject: Subject) -> Call[Subject]:
     return Call("POST", gateway.url("subjects"), read, subject.to_wire())
 
 
+_UPLOADS = "/tools/v2/files/uploads"
+"""Below the base URL, not below the API root."""
+
+
+def begin_upload(gateway: Gateway) -> Call[wire.Slot]:
+    """Ask where a picture can be put: the first of three steps. https://platform.vidu.com/docs/image-upload."""
+    read = partial(wire.read_slot, plainly=gateway.is_plain)
+    return Call("POST", gateway.url(_UPLOADS), read, {"scene": "vidu"})
+
+
+def finish_upload(gateway: Gateway, upload_id: str, etag: str) -> Call[str]:
+    """Say that a picture is there, by the `etag` it was answered with, and learn its URI: the last of three steps."""
+    path = gateway.task_path(upload_id, f"{_UPLOADS}/{{id}}/finish")
+    return Call("PUT", gateway.url(path), wire.read_uri, {"etag": etag})
+
+
 @frozen
 class SubjectPage:
     """One page of stored subjects; `next_token` is "" on the last."""

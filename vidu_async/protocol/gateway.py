@@ -135,9 +135,9 @@ def _models(value: object) -> frozenset[str]:
 class Gateway:
     """One place that answers Vidu's API, and its ways.
 
-    `lists`, `cancels`, `credits` and `subjects` say which endpoints it has; None (the default) means: find out by
-    asking. Plain http is refused except on this machine, since the key would travel readable; `allow_insecure` permits
-    it.
+    `lists`, `cancels`, `credits`, `subjects` and `uploads` say which endpoints it has; None (the default) means: find
+    out by asking. Plain http is refused except on this machine, since the key would travel readable; `allow_insecure`
+    permits it.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -158,6 +158,7 @@ class Gateway:
     cancels: bool | None = field(default=None, validator=_is_known_or_not)
     credits: bool | None = field(default=None, validator=_is_known_or_not)
     subjects: bool | None = field(default=None, validator=_is_known_or_not)
+    uploads: bool | None = field(default=None, validator=_is_known_or_not)
     models: frozenset[str] = field(default=frozenset(), converter=_models)
     """The models it offers, if it says so: `ViduClient.submit` warns of others."""
     model_aliases: Mapping[str, str] = field(factory=dict, converter=_copied, validator=_is_mapping, hash=False)
@@ -186,12 +187,12 @@ class Gateway:
     @classmethod
     def vidu(cls) -> Gateway:
         """Vidu itself, overseas. https://platform.vidu.com/docs/introduction."""
-        return cls(base_url="https://api.vidu.com", auth_scheme="Token", lists=True, cancels=True)
+        return cls(base_url="https://api.vidu.com", auth_scheme="Token", lists=True, cancels=True, uploads=True)
 
     @classmethod
     def vidu_cn(cls) -> Gateway:
         """Vidu itself, mainland China. https://platform.vidu.cn/docs/introduction."""
-        return cls(base_url="https://api.vidu.cn", auth_scheme="Token", lists=True, cancels=True)
+        return cls(base_url="https://api.vidu.cn", auth_scheme="Token", lists=True, cancels=True, uploads=True)
 
     @classmethod
     def at(cls, base_url: str) -> Gateway:
@@ -207,6 +208,11 @@ class Gateway:
     def is_local(self) -> bool:
         """Whether it is on this machine, as a simulator is."""
         return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether plain http is good enough here: for the key itself, or on this machine."""
+        return self.is_local or self.base_url.startswith("http://")
 
     def offers(self, model: str) -> bool | None:
         """Whether it has a model, by Vidu's name or its own; None if it does not say."""

@@ -12,12 +12,14 @@ import json
 import re
 from datetime import datetime
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 from cattrs import Converter
 
 from vidu_async.protocol import values
 from vidu_async.protocol.answers import Answer
+from vidu_async.protocol.checks import is_remote, shown
 from vidu_async.protocol.dialects import Upright, identity_of, is_error, listed, opened, upright
 from vidu_async.protocol.errors import APIError, ProtocolError
 from vidu_async.protocol.models import CANCELLED, Credits, Task, TaskState, VideoInfo
@@ -213,6 +215,66 @@ def read_id(answer: Answer) -> str:
     if not identity:
         raise _unreadable(answer, value, "names no id")
     return identity
+
+
+@frozen
+class Slot:
+    """Where a file can be put, and by what name it is known. The URL is signed: whoever has it may write there."""
+
+    id: str
+    put_url: str = field(repr=False)
+
+
+def read_slot(answer: Answer, *, plainly: bool = False) -> Slot:
+    """Read where a file can be put: over https or, if it may go `plainly`, over http.
+
+    Raises:
+        APIError: it is a refusal.
+        ProtocolError: no id, or no URL that a file can go to.
+
+    """
+    value = read_object(answer)
+    rows = opened(value)
+    identity = identity_of(rows).strip(".")  # a path does not hold "." and ".."
+    put_url = next(filter(None, (values.text(row.get("puturl")) for row in rows)), "")
+    if not (identity and put_url):
+        raise _unreadable(answer, value, "names no put_url" if identity else "names no id")
+    if fault := _fault_of_link(put_url, {"https", "http"} if plainly else {"https"}):
+        raise ProtocolError(f"the put_url of the answer {fault}; nothing is sent there")
+    return Slot(identity, put_url)
+
+
+def _fault_of_link(url: str, schemes: set[str]) -> str:
+    """Say why nothing can be sent to a URL, without the URL: its query is a permission, "" if nothing is wrong."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in schemes:
+        return f"goes over {shown(parts.scheme)}, not {' or '.join(sorted(schemes))}"
+    if not host or parts.username is not None or _UNWRITABLE.search(url):
+        return "is no plain address of a host"
+    return ""
+
+
+_UNWRITABLE = re.compile(r"[^!-~]")
+"""What no URL has as it is: spaces, control characters, and all beyond ASCII."""
+
+
+def read_uri(answer: Answer) -> str:
+    """Read the URI by which requests refer to an uploaded file.
+
+    Raises:
+        APIError: it is a refusal.
+        ProtocolError: no such URI.
+
+    """
+    value = read_object(answer)
+    uri = next(filter(None, (values.text(row.get("uri")) for row in opened(value))), "")
+    if not is_remote(uri) or _UNWRITABLE.search(uri):
+        raise _unreadable(answer, value, "names no uri")
+    return uri
 
 
 def read_nothing(answer: Answer) -> None:

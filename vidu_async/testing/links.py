@@ -48,8 +48,8 @@ class Links:
     _secret: bytes = field(repr=False)
     link_life: int = field(default=RESULT_LIFE, validator=checks.whole(0, RESULT_LIFE))
 
-    def sign(self, path: str, now: float, life: int = RESULT_LIFE) -> str:
-        """Return the link to GET `path`, quoted already, that works for `life` seconds from `now` (Unix seconds)."""
+    def sign(self, path: str, now: float, life: int = RESULT_LIFE, method: str = "GET") -> str:
+        """Return the link to `path`, quoted already, that works for `life` seconds from `now` (Unix seconds)."""
         life = min(life, self.link_life)
         date = datetime.fromtimestamp(now, UTC).strftime(_DATE)
         query = {
@@ -57,7 +57,7 @@ class Links:
             "X-Amz-Date": date,
             "X-Amz-Expires": str(life),
             "X-Amz-SignedHeaders": "host",
-            "X-Amz-Signature": self._signature("GET", unquote(path), date, str(life)),
+            "X-Amz-Signature": self._signature(method, unquote(path), date, str(life)),
         }
         return f"{self.base_url}{path}?{urlencode(query)}"
 

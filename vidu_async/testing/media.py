@@ -48,6 +48,11 @@ def _kind(content: bytes) -> str:
     return "mp4" if content[4:8] in {b"ftyp", b"moov", b"wide", b"mdat"} else ""
 
 
+def picture_kind(content: bytes) -> str:
+    """Return the media type of a picture by its first bytes, or "" for what is none."""
+    return {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}.get(_kind(content), "")
+
+
 def _check_medium(value: str, formats: Mapping[str, str], reason: str, path: str) -> None:
     if _LINK.fullmatch(value):
         return

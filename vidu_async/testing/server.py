@@ -57,6 +57,7 @@ class Server:
             self._creations |= {f"{route.method} {route.path}"} if route.creates else set()
         # HEAD comes here too, to be refused: a link is signed for one method.
         app.router.add_get(f"/results/{_ID}/{{name}}", self._result)
+        app.router.add_put(f"/storage/{_ID}", self._put)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -140,21 +141,36 @@ class Server:
         return handle
 
     def _check_link(self, request: web.Request) -> None:
-        if hdrs.AUTHORIZATION in request.headers:
+        if hdrs.AUTHORIZATION in request.headers or any(self.api_key in value for value in request.headers.values()):
             raise LinkRefused(400, "InvalidArgument", "Only one auth mechanism allowed")
         self.service.links.check(request.method, request.path, request.query, self.clock())
+
+    async def _put(self, request: web.Request) -> web.StreamResponse:
+        """Take a picture into the storage."""
+        content = await request.read()
+        try:
+            self._check_link(request)
+            with self.lock:
+                etag = self.service.uploads.fill(request.match_info["id"], request.headers, content)
+        except LinkRefused as refused:
+            return _refused_link(refused)
+        return web.Response(headers={hdrs.ETAG: etag})
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
         try:
             self._check_link(request)
         except LinkRefused as refused:
-            return web.Response(status=refused.status, text=refused.body(), content_type="application/xml")
+            return _refused_link(refused)
         # The signature vouches for the task and the name.
         task = self.service.account.tasks[request.match_info["id"]]
         name = request.match_info["name"]
         content = answers.content(task, name)
         disposition = f'attachment; filename="general-6-{int(task.created_at)}.{name.rpartition(".")[2]}"'
         return _stored(request, content, {hdrs.CONTENT_DISPOSITION: disposition})
+
+
+def _refused_link(refused: LinkRefused) -> web.Response:
+    return web.Response(status=refused.status, text=refused.body(), content_type="application/xml")
 
 
 def _route(request: web.Request) -> str:

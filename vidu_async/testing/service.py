@@ -22,17 +22,20 @@ from vidu_async.testing.links import Links
 from vidu_async.testing.refusals import Refusal, RelayRefusal, refuse_unless
 from vidu_async.testing.rules import ENDPOINTS, check_stored_subject
 from vidu_async.testing.throttle import Door
+from vidu_async.testing.uploads import Uploads
 from vidu_async.testing.ways import Ways
 
 _WINDOW: Final = 7 * 86_400 * 1_000_000_000
 _MOST_PER_PAGE: Final = 100
 _MOST_DIGITS: Final = 20
 _TOO_MANY: Final = 429
+_UPLOADS: Final = "/tools/v2/files/uploads"
+"""Below the base URL, not below the API root."""
 
 
 @frozen
 class Asked:
-    """One API request. `task_id` is the one in its path, if any."""
+    """One API request. `task_id` is the one in its path, if any, be it a task's or an upload's."""
 
     task_id: str
     query: Mapping[str, Sequence[str]]
@@ -94,6 +97,7 @@ class Service:
     cancels: bool = field(default=True, validator=checks.a(bool, "True or False"))
     list_lag: float = field(default=0.0, validator=checks.seconds)
     query_lag: float = field(default=0.0, validator=checks.seconds)
+    uploads: Uploads = field(factory=Uploads, init=False)
 
     def __attrs_post_init__(self) -> None:
         for place, times in Counter(f"{route.method} {route.path}" for route in self.routes()).items():
@@ -112,6 +116,9 @@ class Service:
             yield Route("POST", path("tasks/{id}/cancel"), self.cancel)
         if self.ways.has("credits"):
             yield Route("GET", path("credits"), self.credits)
+        if self.ways.has("uploads"):
+            yield Route("POST", path(_UPLOADS), self.begin_upload)
+            yield Route("PUT", path(f"{_UPLOADS}/{{id}}/finish"), self.finish_upload)
         if self.ways.has("subjects"):
             yield Route("POST", path("subjects"), self.store_subject)
             yield Route("GET", path("subjects"), self.list_subjects)
@@ -127,7 +134,9 @@ class Service:
     def _creator(self, endpoint: str) -> Handler:
         def create(asked: Asked, now: float) -> dict[str, Any]:
             self.door.admit(self.account, now)
-            task = self.account.submit(self.ways.read_order(endpoint, asked.json()), now, self._doom)
+            order = self.ways.read_order(endpoint, asked.json())
+            self.uploads.check(order.media, now)
+            task = self.account.submit(order, now, self._doom)
             return self.dialect.created(answers.created(task, self.links), task)
 
         return create
@@ -174,10 +183,19 @@ class Service:
         rows = [self.dialect.row(answers.row(task, self.links, now), task) for task in page]
         return {"next_page_token": token, "tasks": rows}
 
+    def begin_upload(self, asked: Asked, now: float) -> dict[str, Any]:
+        """Answer POST uploads: where a picture can be put."""
+        return self.uploads.begin(asked.json(), self.links, now)
+
+    def finish_upload(self, asked: Asked, now: float) -> dict[str, Any]:
+        """Answer PUT uploads/{id}/finish: the URI of a picture that is there."""
+        return self.uploads.finish(asked.task_id, asked.json(), now)
+
     def store_subject(self, asked: Asked, now: float) -> dict[str, Any]:
         """Answer POST subjects."""
         body = asked.json()
         check_stored_subject(body)
+        self.uploads.check(body.get("images", ()), now)
         return answers.stored(self.account.store(body, now), self.links)
 
     def list_subjects(self, asked: Asked, _now: float) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from vidu_async.testing.intercept import Intercept
 from vidu_async.testing.links import RESULT_LIFE, Links
 from vidu_async.testing.service import Service
 from vidu_async.testing.throttle import Door, Throttle
+from vidu_async.testing.uploads import Upload
 from vidu_async.testing.ways import Ways
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class Simulator:
     - `list_lag`, `query_lag`: seconds until a new task is in the list, and until it can be queried; a query answers
       404 `TaskNotFound` before, as from a replica that lags.
     - `link_life`: whole seconds until result links expire, 0 for links expired when signed, at most a day. None (the
-      default) is as documented: a day; covers never live longer than an hour. Every query signs anew.
+      default) is as documented: a day; covers never live longer than an hour, nor do links by which pictures are
+      uploaded. Every query signs anew.
     - `throttle`: how many creations are let in; see `Throttle`.
     - `host` and `port` to listen on; port 0 takes a free one. Where `host` means every address, as "0.0.0.0" and "::"
       do, `url` and all links name the loopback.
@@ -288,6 +290,12 @@ class Simulator:
         """The credits taken so far, less those refunded."""
         self.catch_up()
         return self._account.charged
+
+    @property
+    def uploads(self) -> list[Upload]:
+        """The pictures that were uploaded, of which requests may hold the `uri`, in the order in which they came."""
+        with self._lock:
+            return self._service.uploads.finished
 
     @property
     def ledger(self) -> list[Entry]:

@@ -64,7 +64,7 @@ class Ways:
         return next((name for name, value in pairs if value == "{id}"), "")
 
     def has(self, feature: str) -> bool:
-        """Whether it has an endpoint that not all have: "lists", "cancels", "credits", "subjects"."""
+        """Whether it has an endpoint that not all have: "lists", "cancels", "credits", "subjects", "uploads"."""
         return getattr(self._gateway, feature) is not False
 
     def check_key(self, headers: Mapping[str, str], key: str) -> None:
