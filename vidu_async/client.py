@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from vidu_async import media, targets
 from vidu_async.abilities import Abilities
+from vidu_async.connections import Connections
 from vidu_async.deposits import Deposits
+from vidu_async.disk import Appender
 from vidu_async.doubts import weigh
-from vidu_async.download import Appender, Download, kind_expected
+from vidu_async.download import Download, kind_expected
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Reporter
 from vidu_async.guarded import Guarded, policy_of
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, check_timeout
@@ -41,7 +43,7 @@ from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import Request
 from vidu_async.reconcile import Reconciler, Unresolved
 from vidu_async.settings import ApiKey, Timeouts, check, check_bytes, check_proxy, fault_of, gateway_from
-from vidu_async.transport import Connections, Transport
+from vidu_async.transport import Transport
 from vidu_async.watcher import Watcher
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from vidu_async.disk import Appender, at_once, in_thread
 from vidu_async.media import HEAD, kind_of
 from vidu_async.part import Part
 from vidu_async.protocol.errors import (
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from vidu_async.protocol.models import Creation
     from vidu_async.targets import Target, Variant
     from vidu_async.transport import Transport
-
-T = TypeVar("T")
 
 Told = Callable[[int, int | None], None]
 """Hears of the bytes that have come, and of how many there are, if the server says so."""
@@ -90,52 +89,6 @@ def kind_expected(found: Task | Creation, variant: Variant) -> str:
 
 
 @define(eq=False)
-class Appender:
-    """Writes what the downloads of an event loop have received: one thread at a time does it, for all that wait.
-
-    A thread for each would cost more than the writing.
-    """
-
-    _waiting: list[tuple[Part, list[bytes], asyncio.Future[None]]] = field(factory=list, init=False)
-    _task: asyncio.Task[None] | None = field(default=None, init=False)
-
-    async def append(self, part: Part, pieces: list[bytes]) -> None:
-        """Write to a part-file, and return when it is done."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
-            self._waiting = []  # nobody waits any more in a loop that was closed without a word to its tasks
-            self._task = loop.create_task(self._write())
-        self._waiting.append((part, pieces, done))
-        failure: DownloadError
-        try:
-            return await done
-        except OSError as error:
-            failure = _of_disk(error)
-        raise failure
-
-    async def _write(self) -> None:
-        while self._waiting:
-            jobs, self._waiting = self._waiting, []
-            errors = await asyncio.to_thread(lambda jobs: [_error_of(part, pieces) for part, pieces, _ in jobs], jobs)
-            for (_, _, done), error in zip(jobs, errors, strict=True):
-                if done.done():
-                    continue  # whoever waited was cancelled
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
-
-
-def _error_of(part: Part, pieces: list[bytes]) -> OSError | ValueError | None:
-    try:
-        part.append(*pieces)
-    except (OSError, ValueError) as error:  # ValueError: it was closed meanwhile, and nobody waits any more
-        return error
-    return None
-
-
-@define(eq=False)
 class Download:
     """One result on its way: from which link, and to where."""
 
@@ -159,7 +112,7 @@ class Download:
 
         """
         target = self.target
-        present = await _disk(target.present)
+        present = await in_thread(target.present)
         if present and target.exists == "skip":
             return present
         if present and target.exists == "error":
@@ -182,13 +135,13 @@ class Download:
 
     async def _saved(self, transport: Transport) -> Path:
         folder, title = self.target.folder, self.target.title
-        await _disk(partial(folder.mkdir, parents=True, exist_ok=True))
-        part = _at_once(partial(Part.open, folder, title, shares=self.target.exists != "rename"))
+        await in_thread(partial(folder.mkdir, parents=True, exist_ok=True))
+        part = at_once(partial(Part.open, folder, title, shares=self.target.exists != "rename"))
         keeps = True
         try:
             await self._receive_all(transport, part)
             head = part.head(HEAD)
-            return await _disk(partial(part.publish, lambda path: self.target.publish(path, head)))
+            return await in_thread(partial(part.publish, lambda path: self.target.publish(path, head)))
         except _NoResultError:
             keeps = False
             raise
@@ -226,13 +179,13 @@ class Download:
         if head.status in {_PARTIAL, _BEYOND}:
             total = _total_of(head, part)
             if total is None:
-                _at_once(partial(part.begin, None))
+                at_once(partial(part.begin, None))
                 raise _PassingError("the server did not go on where it was cut")
         elif head.is_ok:
             length = head.headers.get("content-length", "") if _is_plain(head) else ""
             total = int(length) if length.isascii() and length.isdigit() else None
             # Not in a thread, either: if the connection breaks now, what nobody has read is lost.
-            _at_once(partial(part.begin, head.headers.get("etag") if _is_plain(head) else None))
+            at_once(partial(part.begin, head.headers.get("etag") if _is_plain(head) else None))
         else:
             raise _refused(head, await _beginning(pieces))
         self._check_size(total or 0)
@@ -340,27 +293,3 @@ def _is_text(first: bytes) -> bool:
     except UnicodeDecodeError as error:
         said = first[: error.start].decode() if error.start > HEAD - 4 else "\0"  # a character cut at the end
     return all(char.isprintable() or char.isspace() for char in said)
-
-
-async def _disk(call: Callable[[], T]) -> T:
-    """Do something to the disk in a thread, and say so if the disk is what refused."""
-    try:
-        return await asyncio.to_thread(call)
-    except OSError as error:
-        failure = _of_disk(error)
-    raise failure
-
-
-def _at_once(call: Callable[[], T]) -> T:
-    """Do something quick to the disk; in a thread, whoever is cancelled meanwhile would leave it behind."""
-    try:
-        return call()
-    except OSError as error:
-        failure = _of_disk(error)
-    raise failure
-
-
-def _of_disk(error: OSError) -> DownloadError:
-    failure = DownloadError(f"cannot write the result: {error}")
-    failure.errno = error.errno
-    return failure
