@@ -28,7 +28,6 @@ from fates import (
     HEALTHY,
     KEY,
     LOST,
-    PNG,
     REDIRECTED,
     REFUSED,
     TRUSTED,
@@ -48,6 +47,7 @@ from fates import (
 )
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pictures import png
 
 from vidu_async import (
     APIError,
@@ -288,7 +288,7 @@ def test_a_proxy_that_recovers_lets_one_creation_through(trouble: faulty.Script,
 
 # A07, A08: fifteen megabytes on their way
 
-HUGE = ImageToVideo(model="viduq3-turbo", images=[PNG + bytes(11_250_000)])
+HUGE = ImageToVideo(model="viduq3-turbo", images=[png(size=11_250_000)])
 """Fifteen megabytes on the wire."""
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from vidu_async import download as downloads
 from vidu_async import media
 from vidu_async.abilities import Abilities
-from vidu_async.doubts import weigh
+from vidu_async.doubts import tell, weigh
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Reporter
 from vidu_async.guarded import Guarded, policy_of
 from vidu_async.handle import DEFAULT_TIMEOUT, Completed, TaskHandle, Timeout, Token, check_timeout
@@ -36,7 +36,7 @@ from vidu_async.protocol.errors import (
 )
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
-from vidu_async.protocol.requests import Request
+from vidu_async.protocol.requests import RawRequest, Request
 from vidu_async.reconcile import Reconciler, Unresolved
 from vidu_async.settings import ApiKey, Timeouts, check, check_proxy, fault_of, gateway_from
 from vidu_async.transport import Connections, Transport
@@ -204,8 +204,8 @@ class ViduClient:
             retry_failed: create anew what failed or was cancelled under this key.
 
         Raises:
-            ValidationError: a local file is missing, has changed or is of a kind Vidu does not take, or `strict=True`
-                and the request is in doubt. Nothing is paid.
+            ValidationError: a picture or clip is missing, has changed, is cut short or is none that Vidu takes, or
+                `strict=True` and the request is in doubt. Nothing is paid.
             IdempotencyConflictError: the key already names another request. Nothing is paid.
             LimiterFullError: too many submissions are waiting. Nothing is paid.
             JournalError: the journal cannot be written. Nothing is paid.
@@ -222,7 +222,9 @@ class ViduClient:
         _check_submission(request, key)
         check("retry_failed", retry_failed, bool)
         weigh(request, self._gateway, strict=self._strict, key=key)
-        call, body = await self._resolved(request)
+        call, found = await self._examined(request)
+        tell(found.doubts, strict=self._strict, key=key)
+        body = found.body
         digest = "" if key is None else await _digest(request, body)
         wanted = Row.of(request.endpoint, body, key=key, digest=digest, off_peak=_is_off_peak(request), **self._home)
         order = Order(wanted, call, body, self._accept, self._handle_of, retry_failed)
@@ -238,7 +240,8 @@ class ViduClient:
         """
         _check_submission(request, key)
         weigh(request, self._gateway, strict=self._strict, key=key)
-        await self._resolved(request)
+        _, found = await self._examined(request)
+        tell(found.doubts, strict=self._strict, key=key)
 
     async def fingerprint(self, request: Request) -> str:
         """Return a hash, 64 hexadecimal digits, that two requests share only if they ask for the same.
@@ -250,13 +253,14 @@ class ViduClient:
 
         """
         _check_submission(request, None)
-        _, body = await self._resolved(request)
-        return await _digest(request, body)
+        _, found = await self._examined(request)
+        return await _digest(request, found.body)
 
-    async def _resolved(self, request: Request) -> tuple[calls.Call[Task], dict[str, Any]]:
-        """Return the call of a request, and its body with its local files looked at."""
+    async def _examined(self, request: Request) -> tuple[calls.Call[Task], media.Examined]:
+        """Return the call of a request, and its body with its pictures and clips looked at."""
         call = calls.create(self._gateway, request)
-        return call, await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
+        rules_of = "" if isinstance(request, RawRequest) else request.endpoint
+        return call, await _examined(call, rules_of)
 
     async def recall(self, key: str) -> TaskHandle | None:
         """Return the handle of the task that a key names at this gateway, None if it names none. Nothing is sent.
@@ -314,8 +318,9 @@ class ViduClient:
         self._abilities.require("subjects")
         weigh(subject, self._gateway, strict=self._strict)
         call = calls.create_subject(self._gateway, subject)
-        body = await _in_thread(media.has_local(call.body), media.resolved, call.body or {})
-        wanted = Row.of(SUBJECTS, body, key=None, **self._home)
+        found = await _examined(call, SUBJECTS)
+        tell(found.doubts, strict=self._strict)
+        wanted = Row.of(SUBJECTS, found.body, key=None, **self._home)
 
         def accept(row: Row, stored: Subject, permit: Permit | None) -> Subject:
             self._journal.note(row, RowState.ACCEPTED, task_id=stored.server_id)
@@ -324,7 +329,7 @@ class ViduClient:
                 permit.release()
             return stored
 
-        order = Order(wanted, call, body, accept, _nothing_to_recall)
+        order = Order(wanted, call, found.body, accept, _nothing_to_recall)
         return await self._outbox.send(order, self._bind_to_pay())
 
     # Following
@@ -680,6 +685,10 @@ def _outcome_or_error(completed: Completed, handle: TaskHandle) -> Task | ViduEr
 
 def _nothing_to_recall(row: Row) -> NoReturn:
     raise AssertionError(f"submission {row.key} has no name to be recalled by")
+
+
+async def _examined(call: calls.Call[Any], rules_of: str) -> media.Examined:
+    return await _in_thread(media.has_local(call.body), media.examined, call.body or {}, rules_of)
 
 
 async def _digest(request: Request, body: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
 
 from attrs import define
 
-from vidu_async.media import HEAD, SUFFIXES, kind_of
+from vidu_async.kinds import HEAD, SUFFIXES, kind_of
 from vidu_async.protocol.errors import (
     ConfigError,
     ConnectError,
