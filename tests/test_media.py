@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import PNG, PNG_URL, avi, data_url, jpeg, mov, mp4, png, webp
+from pictures import PNG, avi, data_url, jpeg, mov, mp4, png, webp
 
 from vidu_async import ImageToVideo, RawRequest, ReferenceToVideo, StartEndToVideo, Subject, ValidationError
 from vidu_async.bodies import body_of
@@ -113,7 +113,6 @@ def test_a_data_url_decodes_to_the_same_bytes(rest: bytes) -> None:
         LINK,
         "HTTPS://example.com/fox.png",
         "http://example.com/fox.png?sig=1&b=%20",
-        PNG_URL,
         "ssupload:?id=42",
     ],
 )

@@ -100,11 +100,13 @@ def _walk_png(stream: BinaryIO, size: int) -> bool:
     at, is_animated, is_filled = 8, False, False
     for _ in _counted():
         header = _at(stream, at, 8)
-        length, name = struct.unpack(">I4s", header.ljust(8, b"\0"))
-        if at + 12 + length > size:
-            raise _cut(f"within its chunk {name.decode('latin-1')}" if name.isalpha() else "before its last chunk")
+        if len(header) < 8:  # noqa: PLR2004 - a length and a name
+            raise _cut("before its last chunk")
+        length, name = struct.unpack(">I4s", header)
         if not name.isalpha() or (at == 8) != (name == b"IHDR"):  # noqa: PLR2004 - behind the signature
             raise _BrokenError(f"is damaged: what follows its first {at} bytes is no chunk of a PNG")
+        if at + 12 + length > size:
+            raise _cut(f"within its chunk {name.decode()}")
         if name == b"IEND":
             break
         is_filled |= name == b"IDAT"
