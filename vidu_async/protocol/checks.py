@@ -20,8 +20,6 @@ from vidu_async.protocol.given import (
     Media,
     is_content,
     is_data_url,
-    is_pixels,
-    is_readable,
     is_remote,
     kind_name,
 )
@@ -48,8 +46,6 @@ def is_positive(value: object) -> bool:
 
 def shown(value: object) -> str:
     """Return a repr short enough for a message, and without the content of files."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"<{memoryview(value).nbytes} bytes>"
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, Mapping):
@@ -58,7 +54,7 @@ def shown(value: object) -> str:
         value = _without_secrets(value)
     if isinstance(value, int) and value.bit_length() > _SHOWN * 3:
         return f"a number of {value.bit_length()} bits"
-    text = kind_name(value) if is_pixels(value) or is_readable(value) else repr(value)
+    text = kind_name(value) if is_content(value) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 

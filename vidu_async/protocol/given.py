@@ -62,10 +62,20 @@ def is_content(value: object) -> bool:
 
 
 def kind_name(value: object) -> str:
-    """Return what a picture or open file is for a message, without what is in it."""
-    shape, mode = getattr(value, "shape", None), getattr(value, "mode", None)
-    if is_pixels(value) and isinstance(shape, tuple):
-        return f"<array of shape {shape}, {getattr(value, 'dtype', 'no dtype')}>"
-    if is_pixels(value):
-        return f"<picture of {getattr(value, 'size', 'no size')}, {mode}>"
-    return f"<{type(value).__name__} {getattr(value, 'name', '')}".rstrip() + ">"
+    """Return what a picture or clip itself is, for a message: nothing that is in it."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{_length(value)} bytes>"
+    if not is_pixels(value):
+        name = str(getattr(value, "name", "")).rpartition("/")[2]
+        return f"<{type(value).__name__} {name}>" if name else f"<{type(value).__name__}>"
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return f"<picture of {getattr(value, 'size', 'no size')}, {getattr(value, 'mode', 'no mode')}>"
+    return f"<array of shape {shape}, {getattr(value, 'dtype', 'no type')}>"
+
+
+def _length(value: bytes | bytearray | memoryview) -> int | str:
+    try:
+        return memoryview(value).nbytes
+    except ValueError:
+        return "released"
