@@ -141,12 +141,12 @@ def test_e20_a_data_url_larger_than_a_request_is_refused_undecoded() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        f"file:///home/ada/{SECRET}.png?",
+        "file:///home/ada/fox.png",
         f"ftp://ada:{SECRET}@example.com/fox.png",
         f"s3://bucket/fox.png?X-Amz-Signature={SECRET}",
         f"blob:https://ada:{SECRET}@example.com/1",
         f" https://example.com/fox.png?sig={SECRET}",
-        f"htps://example.com/fox.png#{SECRET}",
+        f"htps://example.com/fox.png?{SECRET}",
     ],
 )
 def test_e18_e19_what_is_neither_a_link_nor_a_file_is_refused_without_its_secrets(url: str) -> None:
@@ -154,7 +154,7 @@ def test_e18_e19_what_is_neither_a_link_nor_a_file_is_refused_without_its_secret
     message = refused(url)
 
     assert "neither an http(s) or data URL nor a readable file" in message
-    assert SECRET not in message or url.startswith("file")
+    assert SECRET not in message
 
 
 DOUBTFUL = {

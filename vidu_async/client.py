@@ -260,7 +260,7 @@ class ViduClient:
         """Return the call of a request, and its body with its pictures and clips looked at."""
         call = calls.create(self._gateway, request)
         rules_of = "" if isinstance(request, RawRequest) else request.endpoint
-        return call, await _examined(call, rules_of)
+        return call, await _looked_into(call, rules_of)
 
     async def recall(self, key: str) -> TaskHandle | None:
         """Return the handle of the task that a key names at this gateway, None if it names none. Nothing is sent.
@@ -318,7 +318,7 @@ class ViduClient:
         self._abilities.require("subjects")
         weigh(subject, self._gateway, strict=self._strict)
         call = calls.create_subject(self._gateway, subject)
-        found = await _examined(call, SUBJECTS)
+        found = await _looked_into(call, SUBJECTS)
         tell(found.doubts, strict=self._strict)
         wanted = Row.of(SUBJECTS, found.body, key=None, **self._home)
 
@@ -687,7 +687,7 @@ def _nothing_to_recall(row: Row) -> NoReturn:
     raise AssertionError(f"submission {row.key} has no name to be recalled by")
 
 
-async def _examined(call: calls.Call[Any], rules_of: str) -> media.Examined:
+async def _looked_into(call: calls.Call[Any], rules_of: str) -> media.Examined:
     return await _in_thread(media.has_local(call.body), media.examined, call.body or {}, rules_of)
 
 

@@ -51,7 +51,7 @@ def contradicts(stated: str, kind: str) -> bool:
 
 
 def _start(url: str) -> str:
-    head = url[:60].partition(",")[0]
+    head = url[:40].partition(",")[0]
     return f"'{head},...'"
 
 

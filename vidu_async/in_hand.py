@@ -62,8 +62,6 @@ def bytes_of(value: object, place: str, limit: int) -> bytes:
             return _drawn(value)
         with _turn:
             return _read(cast("Readable", value), limit + 1)
-    except ValidationError:
-        raise
     except _UnfitError as unfit:
         said = str(unfit)
     except Exception as error:  # noqa: BLE001 - others' objects raise whatever they like

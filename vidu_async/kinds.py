@@ -61,7 +61,6 @@ _TEXTS = {
     b"<html": "text/html",
     b"<head": "text/html",
     b"{": "application/json",
-    b"[": "application/json",
     b"data:": "text/plain",
     b"http": "text/plain",
 }

@@ -64,8 +64,8 @@ def _without_secrets(value: str) -> str:
         return f"{value[:_SHOWN].partition(',')[0]},..."
     if "://" not in value and not is_remote(value):
         return value
-    link, mark, _ = _USER.sub("//...@", value).partition("#" if "#" in value.partition("?")[0] else "?")
-    return f"{link}{mark}..." if mark else link
+    link, asks, _ = _USER.sub("//...@", value).partition("?")
+    return f"{link}?..." if asks else link
 
 
 def nearest(value: object, words: Iterable[str], *, cutoff: float = 0.8) -> str:

@@ -3,6 +3,7 @@
 Everything is asked of the type: Pillow's pictures make a copy of themselves when their `__array_interface__` is read.
 """
 
+from numbers import Number
 from os import PathLike
 from typing import Any, Protocol
 
@@ -47,8 +48,8 @@ def is_data_url(value: object) -> bool:
 
 
 def is_pixels(value: object) -> bool:
-    """Whether it is a numpy array or a picture of Pillow."""
-    return hasattr(type(value), "__array_interface__") and not isinstance(value, (str, bytes))
+    """Whether it is a numpy array or a picture of Pillow. A number of numpy's has the same interface."""
+    return hasattr(type(value), "__array_interface__") and not isinstance(value, (str, bytes, Number))
 
 
 def is_readable(value: object) -> bool:
