@@ -41,6 +41,7 @@ from vidu_async.testing import run_virtual
 
 PRELUDE = f"""
 import asyncio, contextlib, json, os, resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pictures import png
 from vidu_async import ConnectError, Gateway, ImageToVideo, Limits, TaskHandle, TextToVideo, ViduClient, ViduError
 url, path = sys.argv[1:]
