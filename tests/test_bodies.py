@@ -244,10 +244,10 @@ each_change = pytest.mark.parametrize("change", CHANGES, ids=lambda change: chan
 
 @each_change
 @pytest.mark.parametrize("part", [0, 0.2, 1], ids=["before", "midway", "at the end"])
-async def test_a_file_that_changes_underneath_is_never_sent_to_its_end(
+async def test_e17_a_file_that_changes_underneath_is_never_sent_to_its_end(
     tmp_path: Path, change: Callable[[Path], None], part: float
 ) -> None:
-    """The request stays unfinished, and is unpaid: half of it would be another picture, or none."""
+    """E17: the request stays unfinished, and is unpaid: half of it would be another picture, or none."""
     path = picture(tmp_path / "fox.png")
     body = {"images": [path], "prompt": "the fox runs"}
     made = body_of(resolved(body))

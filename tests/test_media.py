@@ -210,10 +210,10 @@ def test_an_unknown_files_message_shows_no_more_than_its_beginning() -> None:
         "",
     ],
 )
-def test_a_text_that_is_neither_a_url_nor_a_file_is_refused(
+def test_e18_a_text_that_is_neither_a_url_nor_a_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A mistyped name, or bare base64, is never sent to be charged for."""
+    """E18: a mistyped name, or bare base64, is never sent to be charged for."""
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(ValidationError) as refused:
@@ -224,10 +224,10 @@ def test_a_text_that_is_neither_a_url_nor_a_file_is_refused(
     assert not isinstance(refused.value.__cause__, OSError)
 
 
-def test_a_missing_file_is_refused_with_its_name_and_the_reason(
+def test_e17_a_missing_file_is_refused_with_its_name_and_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before a permit is taken."""
+    """E17: before a permit is taken."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValidationError, match=r"fox\.png.*No such file") as refused:
         resolved({"images": [LINK, Path("fox.png")]})
@@ -235,8 +235,8 @@ def test_a_missing_file_is_refused_with_its_name_and_the_reason(
     assert (refused.value.field, refused.value.value) == ("images[1]", Path("fox.png"))
 
 
-def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
-    """A folder; a pipe, which would wait for its writer; a device, which never ends."""
+def test_e17_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    """E17: a folder; a pipe, which would wait for its writer; a device, which never ends."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
 

@@ -225,6 +225,7 @@ def test_e15_a_file_of_a_few_bytes_is_refused(tmp_path: Path, content: bytes) ->
         (b"RIFF\x18\0\0\0WEBPJUNK" + bytes(16), "no size in pixels"),
         (box(b"ftyp", b"isom") + box(b"free", b"") * 300_000, "more than 200000 parts"),
         (box(b"ftyp", b"isom") + box(b"mdat", bytes(90)), "moov"),
+        (box(b"ftyp", b"isom") + box(b"moov", b"") + bytes(7), "mdat"),
         (box(b"ftyp", b"isom") + struct.pack(">I4s", 3, b"moov"), "3 bytes long"),
         (box(b"ftyp", b"isom") + struct.pack(">I4sQ", 1, b"moov", 9), "9 bytes long"),
         (box(b"ftyp", b"isom") + struct.pack(">I4sQ", 1, b"moov", 2**63), "within its box moov"),

@@ -208,6 +208,8 @@ def _walk_boxes(stream: BinaryIO, size: int) -> bool:
         at += length
     if b"moov" not in names:
         raise _BrokenError("is cut short: its table of contents (moov) is missing, as when a recording was not ended")
+    if b"mdat" not in names:
+        raise _cut("before the film itself (mdat)")
     return False
 
 
