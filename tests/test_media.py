@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -492,3 +493,20 @@ def test_a_path_that_is_also_a_text_is_a_path_wherever_it_stands(tmp_path: Path)
     (tmp_path / "fox.png").write_bytes(PNG)
     found = resolved({"first_frame": Named(tmp_path / "fox.png")})
     assert isinstance(found["first_frame"], LocalFile)
+
+
+def test_a_text_of_an_enum_is_a_path_where_a_field_is_for_media(tmp_path: Path) -> None:
+    """And the text that it is elsewhere."""
+    (tmp_path / "fox.png").write_bytes(PNG)
+    place = StrEnum("Place", {"FOX": str(tmp_path / "fox.png")}).FOX  # type: ignore[attr-defined]  # made here
+    found = resolved({"images": [place], "style": place})
+
+    assert isinstance(found["images"][0], LocalFile)
+    assert found["style"] is place
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that can be opened and not read")
+def test_a_file_that_cannot_be_read_is_refused() -> None:
+    """Some disks say so only when they are asked."""
+    with pytest.raises(ValidationError, match="nor a readable file .Input/output error."):
+        resolved(picture("/proc/self/mem"))

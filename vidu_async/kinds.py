@@ -34,6 +34,7 @@ _SIGNATURES = {
     b"\xff\x0a": "image/jxl",
     b"FLV\x01": "video/x-flv",
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "video/x-ms-wmv",
+    b"\0\0\x01\0": "image/x-icon",
     b"\0\0\x01\xba": "video/mpeg",
     b"ID3": "audio/mpeg",
     b"\xff\xfb": "audio/mpeg",
