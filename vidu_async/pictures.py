@@ -36,7 +36,7 @@ class Facts:
     found: str = "a file of another kind"
     """The kind as a message names it."""
     pixels: tuple[int, int] | None = None
-    """Width and height as displayed: a camera's rotation is taken into account. None for clips."""
+    """Width and height as displayed: a JPEG's rotation is taken into account. None for clips, and for odd headers."""
     is_animated: bool = False
     trouble: str = ""
     """Why it is not whole, as the end of a sentence that begins with "it"; "" if it is."""
@@ -70,14 +70,14 @@ def look(stream: BinaryIO, size: int) -> Facts:
     return evolve(facts, pixels=pixels, is_animated=is_animated)
 
 
-def _pixels(stream: BinaryIO) -> tuple[int, int]:
-    """Return width and height as displayed."""
+def _pixels(stream: BinaryIO) -> tuple[int, int] | None:
+    """Return width and height as displayed; None where the header is too odd to tell, which is no reason to refuse."""
     import imagesize  # noqa: PLC0415 - whoever sends no picture does without
 
     width, height = imagesize.get(stream)  # with the camera's rotation; -1, -1 where anything is odd
-    if width <= 0 or height <= 0:
-        raise _BrokenError("is damaged: its header names no size in pixels")
-    return width, height
+    if width == 0 or height == 0:
+        raise _BrokenError(f"is damaged: it is {width}x{height} pixels")
+    return (width, height) if min(width, height) > 0 else None
 
 
 def _at(stream: BinaryIO, place: int, length: int) -> bytes:
@@ -119,10 +119,14 @@ def _walk_png(stream: BinaryIO, size: int) -> bool:
 
 def _walk_jpeg(stream: BinaryIO, size: int) -> bool:
     """Follow the segments to the picture itself, and look for the end mark behind it."""
+    is_framed = False
     for marker, end in _segments(stream, size):
-        if marker == b"\xda" and not _has_end_mark(stream, end, size):
-            raise _cut("within its picture")
+        is_framed |= marker in _FRAMES
         if marker == b"\xda":
+            if not is_framed:
+                raise _BrokenError("is damaged: it holds no picture (SOF)")
+            if not _has_end_mark(stream, end, size):
+                raise _cut("within its picture")
             break
     return False
 
@@ -151,6 +155,8 @@ def _segments(stream: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
             yield marker, at
 
 
+_FRAMES = frozenset(bytes([0xC0 + kind]) for kind in range(16) if kind not in {4, 8, 12})
+"""Markers of a picture's size and kind; the three left out are tables."""
 _ALONE = frozenset({b"\x01", *(bytes([restart]) for restart in range(0xD0, 0xD8))})
 """Markers that no length follows."""
 
@@ -181,6 +187,8 @@ def _walk_webp(stream: BinaryIO, size: int) -> bool:
     stated = 8 + int.from_bytes(head[4:8], "little")
     if stated > size or len(head) < 21:  # noqa: PLR2004 - up to the flags
         raise _cut(f"after {size} of {stated} bytes")
+    if head[12:16] not in {b"VP8 ", b"VP8L", b"VP8X"}:
+        raise _BrokenError("is damaged: it holds no picture (VP8)")
     return head[12:16] == b"VP8X" and bool(head[20] & 2)
 
 
