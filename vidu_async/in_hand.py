@@ -148,21 +148,23 @@ def _from_array(numpy: Any, array: Any) -> bytes:  # noqa: ANN401 - numpy may no
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
 
 
+_AS_BYTES = {"f": "(a * 255).astype('uint8') if it is 0 to 1", "b": "a.astype('uint8') * 255"}
+_SCALED = "a.astype('uint8') once it is scaled to 0 to 255"
+
+
 def _check_array(array: Any) -> None:  # noqa: ANN401 - as above
     """Refuse an array that is no picture, and say how to make it one."""
     shape, kind = array.shape, array.dtype
     if len(shape) == 4:  # noqa: PLR2004 - several pictures
         raise _UnfitError("is a batch of pictures; give each of them, array[0] and so on")
-    is_flat, is_deep = len(shape) == 2, len(shape) == 3 and shape[2] in _COLOURS  # noqa: PLR2004 - rows, columns, channels
-    if not is_deep and len(shape) == 3 and shape[0] in _COLOURS:  # noqa: PLR2004 - as above
+    is_coloured = len(shape) == 3  # noqa: PLR2004 - rows, columns, channels
+    if is_coloured and shape[0] in _COLOURS and shape[2] not in _COLOURS:
         raise _UnfitError("has its channels first; give it as .transpose(1, 2, 0)")
-    if not (is_flat or is_deep) or 0 in shape:
+    is_picture = shape[2] in _COLOURS if is_coloured else len(shape) == 2  # noqa: PLR2004 - rows, columns
+    if not is_picture or 0 in shape:
         raise _UnfitError("has another shape than (height, width) or (height, width, 1, 3 or 4)")
     if kind != "uint8":
-        said = {"f": "(a * 255).astype('uint8') if it is 0 to 1", "b": "a.astype('uint8') * 255"}.get(
-            kind.kind, "a.astype('uint8') once it is scaled to 0 to 255"
-        )
-        raise _UnfitError(f"must be uint8; give it as {said}")
+        raise _UnfitError(f"must be uint8; give it as {_AS_BYTES.get(kind.kind, _SCALED)}")
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
