@@ -12,14 +12,17 @@ import contextlib
 import hashlib
 import os
 import statistics
+import struct
 import tempfile
 import time
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from vidu_async.bodies import body_of
 from vidu_async.media import digest, resolved
+from vidu_async.testing.results import picture
 
 PICTURES, AT_ONCE, SIZE, ROUNDS = 50, 8, 10**7, 7
 TICK = 0.001
@@ -35,7 +38,9 @@ async def send(path: Path, free: asyncio.Semaphore) -> None:
 
 
 async def send_all(paths: list[Path]) -> None:
-    """Send every picture."""
+    """Send every picture, each as one that was never seen: its hash would be remembered."""
+    for path in paths:
+        path.touch()
     free = asyncio.Semaphore(AT_ONCE)
     await asyncio.gather(*(send(path, free) for path in paths))
 
@@ -99,8 +104,16 @@ def pictures() -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"{number}.png") for number in range(PICTURES)]
         for path in paths:
-            path.write_bytes(b"\x89PNG\r\n\x1a\n" + os.urandom(SIZE - 8))
+            path.write_bytes(_noise(SIZE))
         yield paths
+
+
+def _noise(size: int) -> bytes:
+    """Return a PNG of so many bytes, which nothing compresses."""
+    one, end = picture("", "1:1"), 12
+    content = b"fiLl" + os.urandom(size - len(one) - 12)
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    return one[:-end] + chunk + one[-end:]
 
 
 def rows(rounds: int = ROUNDS) -> list[tuple[str, str, str]]:

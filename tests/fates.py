@@ -19,6 +19,7 @@ from typing import Any
 import faulty
 import trustme
 from attrs import evolve, field, frozen
+from pictures import png
 
 from vidu_async import (
     APIError,
@@ -44,8 +45,7 @@ HEALTHY = "911045603801182999"
 """The task of a creation that goes well in the end."""
 S = RowState
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
-LARGE = ImageToVideo(model="viduq3-turbo", images=[PNG + bytes(750_000)])
+LARGE = ImageToVideo(model="viduq3-turbo", images=[png(size=750_100)])
 """A megabyte on the wire."""
 
 

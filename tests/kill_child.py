@@ -20,11 +20,11 @@ from typing import Any
 
 import aiohttp  # noqa: F401 - imported once by the nursery, and not by each child on first use
 from attrs import define, field
+from pictures import png
 
 from vidu_async import Batch, ImageToVideo, Limits, Polling, TaskHandle, TextToVideo, Timeouts, ViduClient, ViduError
 
 API_KEY = "sk-not-to-be-found-anywhere"
-_PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 
 
 def payload_of(key: str) -> str:
@@ -40,7 +40,7 @@ def request_of(key: str, bounds: tuple[int, int] = (0, 0), word: str = "runs") -
     size = random.Random(key).randint(*bounds)
     return ImageToVideo(
         model="viduq3-turbo",
-        images=[_PNG + bytes(size)],
+        images=[png(size=500 + size)],
         prompt=f"{key} the fox {word}",
         payload=payload_of(key) or None,
     )

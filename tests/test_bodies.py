@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import PNG, png
 
 from vidu_async import ValidationError
 from vidu_async.bodies import Body, body_of
-from vidu_async.media import LocalFile, digest, resolved
+from vidu_async.local_files import LocalFile, _unchanged
+from vidu_async.media import digest, resolved
 
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x80\0\0\0\x80\x08\x06\0\0\0"
 LIMIT = 20 * 1024 * 1024
 LARGE = 10**6
 """Bytes of a file that takes several reads."""
@@ -32,9 +33,9 @@ _texts = (
     | st.text("0123456789abcdef", min_size=30, max_size=70)
     | st.sampled_from(['"', "\\", '\\"', "data:image/png;base64,", "Füchsin 狐 🦊", "\0\n\u2028", "x" * 200_000])
 )
-_pictures = st.binary(max_size=300).map(lambda rest: PNG + rest)
+_pictures = st.binary(max_size=300).map(lambda rest: png(label=rest))
 _leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _texts
-_names = _texts.filter(lambda name: name not in {"images", "videos"})
+_names = _texts.filter(lambda name: name not in {"images", "videos", "image", "start_image", "key_image"})
 _bodies: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
     _names,
     st.recursive(_leaves | _pictures, lambda inner: st.lists(inner) | st.dictionaries(_names, inner), max_leaves=8),
@@ -70,7 +71,7 @@ async def take(pieces: AsyncIterator[bytes], sent: bytearray, until: int = LIMIT
 
 def picture(path: Path, size: int = LARGE) -> Path:
     """Make a picture of a size, no two bytes of which are likely to be taken for each other."""
-    path.write_bytes((PNG + bytes(range(251)) * (size // 251 + 1))[:size])
+    path.write_bytes(png(size=size))
     return path
 
 
@@ -149,7 +150,7 @@ async def test_the_loop_is_let_go_between_two_pieces(tmp_path: Path, is_on_disk:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), {1, 2}, object(), "half \ud800 pair", {(1, 2): 3}, {b"a": 1}, 1j, bytearray(PNG)],
+    [float("nan"), float("inf"), {1, 2}, object(), "half \ud800 pair", {(1, 2): 3}, {b"a": 1}, 1j],
     ids=lambda value: type(value).__name__,
 )
 def test_what_json_does_not_hold_is_refused(value: object) -> None:
@@ -160,14 +161,14 @@ def test_what_json_does_not_hold_is_refused(value: object) -> None:
 
 def test_bytes_that_nobody_has_looked_at_are_refused() -> None:
     """Nothing goes out whose kind is not known."""
-    with pytest.raises(ValidationError, match="<33 bytes>"):
-        body_of({"images": [PNG.ljust(33)]})
+    with pytest.raises(ValidationError, match=f"<{len(PNG)} bytes>"):
+        body_of({"images": [PNG]})
 
 
 @pytest.mark.parametrize("is_text", [True, False])
 def test_a_body_may_be_as_large_as_vidu_takes_and_no_larger(is_text: bool) -> None:
     """To the byte, with base64 and JSON counted, whether a data URL came as one or is made here."""
-    content = PNG.ljust(LIMIT // 4 * 3 - 3000)
+    content = png(size=LIMIT // 4 * 3 - 3000)
     body = {"a": by_hand(content) if is_text else content, "b": ""}
     room = "x" * (LIMIT - len(as_json(body)))
 
@@ -243,10 +244,10 @@ each_change = pytest.mark.parametrize("change", CHANGES, ids=lambda change: chan
 
 @each_change
 @pytest.mark.parametrize("part", [0, 0.2, 1], ids=["before", "midway", "at the end"])
-async def test_a_file_that_changes_underneath_is_never_sent_to_its_end(
+async def test_e17_a_file_that_changes_underneath_is_never_sent_to_its_end(
     tmp_path: Path, change: Callable[[Path], None], part: float
 ) -> None:
-    """The request stays unfinished, and is unpaid: half of it would be another picture, or none."""
+    """E17: the request stays unfinished, and is unpaid: half of it would be another picture, or none."""
     path = picture(tmp_path / "fox.png")
     body = {"images": [path], "prompt": "the fox runs"}
     made = body_of(resolved(body))
@@ -306,7 +307,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None
     path = picture(tmp_path / "fox.png")
     file: LocalFile = resolved({"images": [path]})["images"][0]
 
-    with pytest.raises(ValidationError, match=r"fox\.png has changed"), file._unchanged(path):
+    with pytest.raises(ValidationError, match=r"fox\.png has changed"), _unchanged(path, file.stamp):
         _rewrite(path)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from pictures import animated_png, png
 
 from vidu_async import (
     Gateway,
     ImageToVideo,
     RawRequest,
     ReferenceToVideo,
+    StartEndToVideo,
     Subject,
     TextToVideo,
     ValidationError,
@@ -148,3 +150,60 @@ def test_strict_is_a_flag() -> None:
     """`strict="false"` would be true."""
     with pytest.raises(Exception, match="strict"):
         ViduClient("sk-x", strict="false")  # type: ignore[arg-type]
+
+
+# What only the files show
+
+LONG, MOVING = png(2000, 500), animated_png()
+FRAMES = StartEndToVideo(model="viduq3-turbo", images=[png(1920, 1080), png(1280, 720)])
+SEEN: list[tuple[Any, str, str]] = [
+    (ImageToVideo(model="viduq3-turbo", images=[LONG]), "images[0]", "exactly 4:1"),
+    (ImageToVideo(model="viduq3-turbo", images=[MOVING]), "images[0]", "animated"),
+    (FRAMES, "images", "0.8 to 1.25"),
+    (
+        ReferenceToVideo(model="viduq3-turbo", prompt="@a", subjects=[Subject(name="a", images=[LONG])]),
+        "subjects[0].images[0]",
+        "exactly 4:1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "name", "said"), SEEN, ids=[said for _, _, said in SEEN])
+async def test_a_doubt_about_a_picture_goes_the_way_of_the_others(
+    request_: Any, name: str, said: str, vidu: ViduClient, sim: Simulator
+) -> None:
+    """Warned of at the line that submits, although a thread has looked; refused by a strict client."""
+    (warning,) = await warned(vidu, request_)
+    assert (warning.category, warning.filename) == (ViduWarning, __file__)
+    assert str(warning.message).startswith(name)
+    assert said in str(warning.message)
+    assert len(sim.accepted) == 1
+
+    async with sim.client(strict=True) as strict:
+        for call in (strict.submit(request_), strict.check(request_), strict.run(request_)):
+            with pytest.raises(ValidationError, match="strict=True") as refused:
+                await call
+            assert (refused.value.field, refused.value.paid) == (name, "no")
+    assert len(sim.accepted) == 1
+
+
+async def test_a_warning_about_a_picture_names_the_key(vidu: ViduClient) -> None:
+    """One of ten thousand rows."""
+    with pytest.warns(ViduWarning, match="row-7: images.0. is 2000x500"):
+        await vidu.submit(SEEN[0][0], key="row-7")
+
+
+async def test_a_fingerprint_is_silent_about_pictures(vidu: ViduClient) -> None:
+    """Nothing is about to be paid."""
+    assert await vidu.fingerprint(SEEN[0][0])
+
+
+async def test_a_picture_of_a_stored_subject_is_weighed(sim: Simulator) -> None:
+    """Storing costs credits; small ones are refused."""
+    async with sim.client(strict=True) as vidu:
+        with pytest.raises(ValidationError, match="exactly 4:1"):
+            await vidu.create_subject(Subject(name="fox", images=[LONG]))
+        with pytest.raises(ValidationError, match="of subjects it takes at least 128x128"):
+            await vidu.create_subject(Subject(name="fox", images=[png(127, 128)]))
+
+    assert not sim.requests

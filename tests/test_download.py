@@ -12,7 +12,7 @@ import faulty
 import pytest
 
 from vidu_async import ConfigError, Creation, DownloadError, Task, TaskState, Timeouts, ViduClient
-from vidu_async.media import SUFFIXES, kind_of
+from vidu_async.kinds import SUFFIXES, kind_of
 
 MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 8
 

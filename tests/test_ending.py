@@ -41,10 +41,12 @@ from vidu_async.testing import run_virtual
 
 PRELUDE = f"""
 import asyncio, contextlib, json, os, resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pictures import png
 from vidu_async import ConnectError, Gateway, ImageToVideo, Limits, TaskHandle, TextToVideo, ViduClient, ViduError
 url, path = sys.argv[1:]
 TEXT = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
-PICTURE = ImageToVideo(model="viduq3-turbo", images=[b"\\x89PNG\\r\\n\\x1a\\n" + bytes(100) + bytes(750_000)])
+PICTURE = ImageToVideo(model="viduq3-turbo", images=[png(size=750_100)])
 def client(**settings):
     return ViduClient("test-key", gateway=Gateway(base_url=url, lists=False), journal=path, **settings)
 KEY = {KEY!r}

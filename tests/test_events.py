@@ -13,6 +13,7 @@ from urllib.parse import quote
 import attrs
 import faulty
 import pytest
+from pictures import png
 
 from vidu_async import (
     ConfigError,
@@ -43,7 +44,7 @@ from vidu_async.testing import Refusal, Simulator, run_virtual
 
 S = TaskState
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
-LARGE = ImageToVideo(model="viduq3-turbo", images=[b"\x89PNG\r\n\x1a\n" + bytes(750_000)])
+LARGE = ImageToVideo(model="viduq3-turbo", images=[png(size=750_000)])
 KEY = "sk-not-to-be-found-anywhere"
 
 
@@ -183,7 +184,7 @@ async def test_no_event_holds_a_secret(caplog: pytest.LogCaptureFixture, tmp_pat
     """Neither the API key, nor a picture, nor a signed link, nor the prompt; in the log neither."""
     caplog.set_level(logging.DEBUG, "vidu_async")
     told: list[Event] = []
-    request = ImageToVideo(model="viduq3-turbo", images=[b"\x89PNG\r\n\x1a\n" + bytes(3000)], prompt="my own words")
+    request = ImageToVideo(model="viduq3-turbo", images=[png(size=3000)], prompt="my own words")
     async with Simulator() as sim, sim.client(on_event=told.append, limits=Limits(submissions=1)) as vidu:
         task = await vidu.run(request)
         await vidu.download(task, tmp_path)

@@ -28,7 +28,6 @@ from fates import (
     LARGE,
     LOST,
     NO_CONNECTION,
-    PNG,
     REDIRECTED,
     REFUSED,
     REQUEST,
@@ -50,6 +49,7 @@ from fates import (
     told,
     unreachable,
 )
+from pictures import png
 
 from vidu_async import (
     APIError,
@@ -410,10 +410,10 @@ def test_an_answer_in_the_middle_of_the_body_means_unpaid(name: str, tmp_path: P
 def test_a_file_that_changes_under_way_is_never_sent_whole(tmp_path: Path) -> None:
     """1: what arrived of it is no JSON, and the journal was never told that it would leave."""
     picture = tmp_path / "fox.png"
-    picture.write_bytes(PNG + bytes(750_000))
+    picture.write_bytes(png(size=750_000))
 
     async def change(connection: faulty.Connection, _: faulty.Asked) -> None:
-        picture.write_bytes(PNG + bytes(750_001))
+        picture.write_bytes(png(size=750_001))
         await connection.reader.read()
 
     fate = UNSENT.but("has changed", kind=ValidationError)

@@ -16,6 +16,7 @@ from typing import Any
 
 import faulty
 import pytest
+from pictures import png
 
 from vidu_async import (
     APIError,
@@ -526,7 +527,7 @@ def test_an_off_peak_request_is_given_its_time_even_if_no_answer_says_so() -> No
 async def test_a_file_still_being_read_at_closing_is_not_sent_afterwards(tmp_path: Path) -> None:
     """Its caller is told that nothing is paid."""
     picture = tmp_path / "fox.png"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5_000_000))
+    picture.write_bytes(png(size=5_000_000))
     async with faulty.FaultyServer(creates=[faulty.hang]) as server:
         vidu = client(server, timeouts=Timeouts(read=0.3))
         first = asyncio.create_task(vidu.submit(REQUEST))

@@ -19,6 +19,7 @@ from typing import Any
 import faulty
 import pytest
 import trustme
+from pictures import png
 
 from vidu_async import (
     APIError,
@@ -40,7 +41,6 @@ from vidu_async.testing import DROP_AFTER, Faults, Reply, Simulator, run_virtual
 
 FOX = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 OWL = TextToVideo(model="viduq3-turbo", prompt="the owl flies")
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -69,7 +69,7 @@ async def test_a_body_of_any_size_goes_out_over_tls(size: int) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    picture = PNG + bytes(size)
+    picture = png(size=500 + size)
     async with (
         faulty.FaultyServer(tls=context) as server,
         ViduClient("test-key", base_url=server.url, ssl=trusting, timeouts=Timeouts(write=5)) as vidu,
@@ -90,7 +90,7 @@ async def test_an_upload_that_stands_still_leaves_nothing_open() -> None:
         async with ViduClient("test-key", base_url=url, timeouts=timeouts) as vidu:
             before = len(os.listdir("/proc/self/fd"))
             with pytest.raises(RequestTimeoutError):
-                await vidu.submit(ImageToVideo(model="viduq3-turbo", images=[PNG + bytes(6_000_000)]))
+                await vidu.submit(ImageToVideo(model="viduq3-turbo", images=[png(size=6_000_000)]))
             await asyncio.sleep(0)
             gc.collect()
             assert len(os.listdir("/proc/self/fd")) <= before

@@ -465,7 +465,10 @@ def test_a_reference_video_without_any_reference_is_refused() -> None:
         ({"name": ""}, "subjects[1].name is required, not ''"),
         ({"nmae": "dog"}, "subjects[1].name is required. Did you mean 'name' where it says 'nmae'?"),
         ({"name": "dog", "images": [LINK] * 4}, "subjects[1].images takes 0 to 3, not 4"),
-        ({"name": "dog", "images": [LINK, None]}, "subjects[1].images[1] must be a URL, a path or bytes, not None"),
+        (
+            {"name": "dog", "images": [LINK, None]},
+            "subjects[1].images[1] must be a URL, a path, bytes, a file, a Pillow picture or a numpy array, not None",
+        ),
         ({"name": "dog", "voice_id": 5}, "subjects[1].voice_id must be text, not 5"),
     ],
 )

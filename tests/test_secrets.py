@@ -16,6 +16,7 @@ from typing import Any
 
 import faulty
 import pytest
+from pictures import png
 
 from vidu_async import (
     Gateway,
@@ -199,7 +200,7 @@ async def test_the_journal_holds_no_key_no_prompt_no_payload_and_no_picture(
     script: faulty.Script, tmp_path: Path
 ) -> None:
     """Look for their bytes in all that is left on the disk, whatever became of the creation."""
-    picture = b"\x89PNG\r\n\x1a\n" + b"a picture of a fox" * 10
+    picture = png(label=b"a picture of a fox" * 10)
     request = ImageToVideo(model="viduq3-turbo", images=[picture], prompt="the fox runs", payload="row 17 of mine")
     async with faulty.FaultyServer(creates=[script]) as server:
         gateway, timeouts = Gateway(base_url=server.url, lists=False), Timeouts(read=0.05, submit=0.01)
@@ -208,5 +209,11 @@ async def test_the_journal_holds_no_key_no_prompt_no_payload_and_no_picture(
                 await vidu.submit(request, key="my row")
             left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"my row" in left
-    for secret in (KEY, "the fox runs", "row 17 of mine", base64.b64encode(picture[8:56]).decode(), "picture of a fox"):
+    for secret in (
+        KEY,
+        "the fox runs",
+        "row 17 of mine",
+        base64.b64encode(picture[48:96]).decode(),
+        "picture of a fox",
+    ):
         assert secret.encode() not in left

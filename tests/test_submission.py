@@ -15,6 +15,7 @@ import faulty
 import pytest
 import trustme
 from attrs import evolve
+from pictures import PNG, png
 
 from vidu_async import (
     APIError,
@@ -47,7 +48,6 @@ from vidu_async.testing import run_virtual
 REQUEST = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
 QUIET = 0.2
 """Seconds in place of ten minutes."""
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ async def test_a_server_that_stops_reading_is_noticed() -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with ViduClient("test-key", base_url=url, timeouts=Timeouts(write=0.2)) as vidu:
-            picture = PNG + bytes(12_000_000)
+            picture = png(size=12_000_000)
             with pytest.raises(RequestTimeoutError, match="in time") as caught:
                 await vidu.submit(ImageToVideo(model="viduq3-turbo", images=[picture]))
         assert (caught.value.paid, caught.value.phase, len(writers)) == ("no", "uploading", 4)
@@ -489,7 +489,7 @@ async def test_a_key_names_one_request_only(server: faulty.FaultyServer, tmp_pat
         with pytest.raises(IdempotencyConflictError) as caught:
             await vidu.submit(REQUEST, key="row 1")
         assert (caught.value.paid, caught.value.key) == ("no", "row 1")
-        picture.write_bytes(PNG + b"changed")
+        picture.write_bytes(png(label=b"changed"))
         with pytest.raises(IdempotencyConflictError):
             await vidu.submit(request, key="row 1")
     assert len(server.creations) == 1

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from vidu_async.media import BODY_LIMIT, LocalFile, base64_size, encoded
+from vidu_async.local_files import LocalFile
+from vidu_async.media import base64_size, encoded
+from vidu_async.protocol.catalog import BODY_LIMIT
 from vidu_async.protocol.errors import ValidationError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from vidu_async.abilities import Abilities
 from vidu_async.connections import Connections
 from vidu_async.deposits import Deposits
 from vidu_async.disk import Appender
-from vidu_async.doubts import weigh
+from vidu_async.doubts import tell, weigh
 from vidu_async.download import Download, kind_expected
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Reporter
 from vidu_async.guarded import Guarded, policy_of
@@ -40,7 +40,7 @@ from vidu_async.protocol.errors import (
 )
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
-from vidu_async.protocol.requests import Request
+from vidu_async.protocol.requests import RawRequest, Request
 from vidu_async.reconcile import Reconciler, Unresolved
 from vidu_async.settings import ApiKey, Timeouts, check, check_bytes, check_proxy, fault_of, gateway_from
 from vidu_async.transport import Transport
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from vidu_async.journal import Ledger
     from vidu_async.limiter import Permit
-    from vidu_async.protocol.checks import Media
+    from vidu_async.protocol.given import Media
     from vidu_async.protocol.models import Creation, Credits, Task
     from vidu_async.protocol.requests import Subject
     from vidu_async.protocol.wire import Page
@@ -228,8 +228,8 @@ class ViduClient:
             retry_failed: create anew what failed or was cancelled under this key.
 
         Raises:
-            ValidationError: a local file is missing, has changed or is of a kind Vidu does not take, or `strict=True`
-                and the request is in doubt. Nothing is paid.
+            ValidationError: a picture or clip is missing, has changed, is cut short or is none that Vidu takes, or
+                `strict=True` and the request is in doubt. Nothing is paid.
             IdempotencyConflictError: the key already names another request. Nothing is paid.
             LimiterFullError: too many submissions are waiting. Nothing is paid.
             UnsupportedError: `upload_above=` has a picture uploaded, and this gateway takes none. Nothing is paid.
@@ -247,7 +247,9 @@ class ViduClient:
         _check_submission(request, key)
         check("retry_failed", retry_failed, bool)
         weigh(request, self._gateway, strict=self._strict, key=key)
-        call, body = await self._resolved(request)
+        call, found = await self._examined(request)
+        tell(found.doubts, strict=self._strict, key=key)
+        body = found.body
         digest = "" if key is None else await _digest(request, body)
         wanted = Row.of(request.endpoint, body, key=key, digest=digest, off_peak=_is_off_peak(request), **self._home)
         order = Order(wanted, call, body, self._accept, self._handle_of, retry_failed)
@@ -263,7 +265,8 @@ class ViduClient:
         """
         _check_submission(request, key)
         weigh(request, self._gateway, strict=self._strict, key=key)
-        await self._resolved(request)
+        _, found = await self._examined(request)
+        tell(found.doubts, strict=self._strict, key=key)
 
     async def fingerprint(self, request: Request) -> str:
         """Return a hash, 64 hexadecimal digits, that two requests share only if they ask for the same.
@@ -275,16 +278,19 @@ class ViduClient:
 
         """
         _check_submission(request, None)
-        _, body = await self._resolved(request)
-        return await _digest(request, body)
+        _, found = await self._examined(request)
+        return await _digest(request, found.body)
 
-    async def _resolved(self, request: Request) -> tuple[calls.Call[Task], dict[str, Any]]:
-        """Return the call of a request, and its body with its local files looked at."""
+    async def _examined(self, request: Request) -> tuple[calls.Call[Task], media.Examined]:
+        """Return the call of a request, and its body with its pictures and clips looked at."""
         call = calls.create(self._gateway, request)
-        return call, await self._looked_at(call.body or {})
+        rules_of = "" if isinstance(request, RawRequest) else request.endpoint
+        return call, await self._looked_into(call, rules_of)
 
-    async def _looked_at(self, body: dict[str, Any]) -> dict[str, Any]:
-        return await _in_thread(media.has_local(body), media.resolved, body, self._deposits.above)
+    async def _looked_into(self, call: calls.Call[Any], rules_of: str) -> media.Examined:
+        """Look at the pictures and clips of a call's body, by the rules of an endpoint."""
+        body, above = call.body or {}, self._deposits.above
+        return await _in_thread(media.has_local(body), media.examined, body, rules_of, above)
 
     async def recall(self, key: str) -> TaskHandle | None:
         """Return the handle of the task that a key names at this gateway, None if it names none. Nothing is sent.
@@ -342,8 +348,9 @@ class ViduClient:
         self._abilities.require("subjects")
         weigh(subject, self._gateway, strict=self._strict)
         call = calls.create_subject(self._gateway, subject)
-        body = await self._looked_at(call.body or {})
-        wanted = Row.of(SUBJECTS, body, key=None, **self._home)
+        found = await self._looked_into(call, SUBJECTS)
+        tell(found.doubts, strict=self._strict)
+        wanted = Row.of(SUBJECTS, found.body, key=None, **self._home)
 
         def accept(row: Row, stored: Subject, permit: Permit | None) -> Subject:
             self._journal.note(row, RowState.ACCEPTED, task_id=stored.server_id)
@@ -352,7 +359,7 @@ class ViduClient:
                 permit.release()
             return stored
 
-        order = Order(wanted, call, body, accept, _nothing_to_recall)
+        order = Order(wanted, call, found.body, accept, _nothing_to_recall)
         return await self._outbox.send(order, self._bind_to_pay())
 
     async def upload(self, file: Media) -> str:

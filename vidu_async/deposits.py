@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from vidu_async.abilities import Abilities
-    from vidu_async.media import LocalFile
+    from vidu_async.local_files import LocalFile
     from vidu_async.protocol.answers import Answer
     from vidu_async.protocol.gateway import Gateway
     from vidu_async.protocol.wire import Slot

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidu_async.protocol.errors import ValidationError, ViduWarning
+from vidu_async.protocol.validation.links import is_out_of_reach
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vidu_async.protocol.gateway import Gateway
     from vidu_async.protocol.requests import Request, Subject
 
@@ -18,7 +21,7 @@ _OURS = f"{Path(__file__).parent}{os.sep}"
 
 
 def weigh(request: Request | Subject, gateway: Gateway, *, strict: bool, key: str | None = None) -> None:
-    """Warn of what the API may refuse or take without effect.
+    """Tell what a request itself shows that the API may refuse or take without effect.
 
     Raises:
         ValidationError: there is such a thing, and the client is `strict`.
@@ -26,9 +29,23 @@ def weigh(request: Request | Subject, gateway: Gateway, *, strict: bool, key: st
     """
     model = str(getattr(request, "model", ""))
     known_as, offered = gateway.vidus_name_of(model), bool(gateway.offers(model))
-    for doubt in (*request.doubts(known_as=known_as, offered=offered), *gateway.doubts(model)):
-        if doubt.field == "callback_url" and gateway.is_local:
-            continue  # whoever tests on this machine is called back there
+    doubts = (*request.doubts(known_as=known_as, offered=offered), *gateway.doubts(model))
+    tell([doubt for doubt in doubts if not (gateway.is_local and _is_about_reach(doubt))], strict=strict, key=key)
+
+
+def _is_about_reach(doubt: ValidationError) -> bool:
+    """Whether whoever tests on this machine is right all the same: called back here, and asking for files here."""
+    return doubt.field == "callback_url" or is_out_of_reach(doubt.value)
+
+
+def tell(doubts: Iterable[ValidationError], *, strict: bool, key: str | None = None) -> None:
+    """Warn of doubts, at the line of the caller's that submits.
+
+    Raises:
+        ValidationError: there is one, and the client is `strict`.
+
+    """
+    for doubt in doubts:
         if strict:
             said = f"{doubt.said} (strict=True)"
             raise ValidationError(said, field=doubt.field, value=doubt.value, allowed=doubt.allowed)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from vidu_async.disk import Appender, at_once, in_thread
-from vidu_async.media import HEAD, kind_of
+from vidu_async.kinds import HEAD, kind_of
 from vidu_async.part import Part
 from vidu_async.protocol.errors import (
     ConnectError,

@@ -1,101 +1,49 @@
-"""Pictures and clips on their way in and out: what a file really is, and that it stays so until it is sent.
+"""Pictures and clips on their way out: found in a request, looked into, and judged before anything is sent.
 
-A file's kind is read from its first bytes, never from its name. A local file is looked at early and read late, maybe
-an hour later and many times: what was looked at is what is hashed and sent, or nothing is. Local files and bytes go
-out as data URLs (`bodies.py`); URLs, data URLs included, pass unchecked.
+Where a request has media is told by the names of its fields; bytes, paths, open files and pictures in memory are found
+anywhere. Each becomes a `LocalFile`, whose kind is read from its bytes (`pictures.py`), and goes out as a data URL
+(`bodies.py`). Data URLs that somebody else made are looked into as well and stay as they are. Links pass.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import secrets
-import stat
-import threading
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
-from vidu_async.protocol.checks import is_remote, shown
+from vidu_async import data_urls
+from vidu_async.in_hand import bytes_of
+from vidu_async.kinds import CLIPS, PICTURES, advice
+from vidu_async.local_files import LocalFile, Stamp, facts_of, stamp_of, why
+from vidu_async.protocol.catalog import BODY_LIMIT
+from vidu_async.protocol.checks import shown
 from vidu_async.protocol.errors import ValidationError
+from vidu_async.protocol.given import is_content, is_data_url, is_remote
+from vidu_async.protocol.validation.pictures import Seen, doubts, limit_of, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from io import BufferedReader
 
-HEAD = 32
-"""Bytes that suffice to tell a file's kind."""
+    from vidu_async.pictures import Facts
 
-_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
-_CLIPS = frozenset({"video/mp4", "video/quicktime", "video/x-msvideo"})
-_FIELDS = {"images": _PICTURES, "videos": _CLIPS}
+_FIELDS = {
+    "images": PICTURES,
+    "videos": CLIPS,
+    "start_image": PICTURES,
+    "key_image": PICTURES,
+    "image": PICTURES,
+}
 """Fields whose strings are media, with the kinds that Vidu takes there. https://platform.vidu.com/docs/image-to-video"""
-
-BODY_LIMIT = 20 * 1024 * 1024
-"""Bytes of a creation's body that Vidu accepts. https://platform.vidu.com/docs/image-to-video"""
 
 UPLOAD_LIMIT = 10 * 1024 * 1024
 """Bytes that a picture in Vidu's storage must stay below. https://platform.vidu.com/docs/image-upload"""
-
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-"""What keeps opening a pipe from waiting for its writer, and a terminal from taking over. Windows has neither."""
-
-_BLOCK = 256 * 1024
-"""Bytes hashed at once."""
-
-_hashing = threading.Lock()
-"""Held for as long as a block takes, not for as long as a slow disk does.
-
-Threads that hash on every core at once would keep the event loop waiting for one, by 10 to 40 ms.
-"""
-
-
-def _free_after_fork() -> None:
-    """Free what a thread held that the new process does not have."""
-    if _hashing.locked():
-        _hashing.release()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_free_after_fork)
-
-SUFFIXES = {
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/webp": ".webp",
-    "image/gif": ".gif",
-    "video/mp4": ".mp4",
-    "video/quicktime": ".mov",
-    "video/x-msvideo": ".avi",
-    "video/webm": ".webm",
-    "audio/mp4": ".m4a",
-}
-
-
-def kind_of(head: bytes) -> str | None:
-    """Return the media type that a file's first bytes show, None if they show none of those known here."""
-    if head[4:8] == b"ftyp":
-        if head[8:12] in {b"avif", b"avis", b"heic", b"heix", b"mif1"}:
-            return "image/avif" if head[8:11] == b"avi" else "image/heic"
-        if head[8:12] == b"M4A ":
-            return "audio/mp4"
-        return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
-    if head[:4] == b"RIFF":
-        return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(head[8:12])
-    signatures = {
-        b"\x89PNG\r\n\x1a\n": "image/png",
-        b"\xff\xd8\xff": "image/jpeg",
-        b"GIF8": "image/gif",
-        b"BM": "image/bmp",
-        b"II*\0": "image/tiff",
-        b"MM\0*": "image/tiff",
-        b"\x1aE\xdf\xa3": "video/webm",
-    }
-    return next((kind for start, kind in signatures.items() if head.startswith(start)), None)
+_AT_ONCE = 64 * 1024
+"""Characters of a data URL that are looked into at once; of longer ones in a thread."""
 
 
 def base64_size(length: int) -> int:
@@ -103,193 +51,144 @@ def base64_size(length: int) -> int:
     return 4 * -(-length // 3)
 
 
-@frozen
-class Stamp:
-    """What tells a file from any other, and from itself before it was written to."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, file: BufferedReader) -> Stamp:
-        """Read the stamp of an open file."""
-        status = os.fstat(file.fileno())
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@frozen
-class LocalFile:
-    """A file or bytes whose kind is known and accepted.
-
-    Reading raises `ValidationError` as soon as the file is another than the one that was looked at: gone, replaced,
-    or written to. Nothing of it is kept open, so that whoever stops reading leaves nothing behind.
-    """
-
-    source: Path | bytes = field(repr=shown)
-    kind: str
-    size: int
-    stamp: Stamp | None = None
-    """What a file was when it was looked at; None for bytes, which cannot change."""
-
-    def read(self, start: int, size: int) -> memoryview:
-        """Return bytes of the content, uncopied where they are in memory."""
-        if isinstance(self.source, bytes):
-            return memoryview(self.source)[start : start + size]
-        with self._unchanged(self.source) as file:
-            file.seek(start)
-            content = file.read(size)
-        if len(content) != size:
-            raise self._changed(f"it ends after {start + len(content)} bytes")
-        return memoryview(content)
-
-    def sha256(self) -> str:
-        """Return the content's hash, for a file in constant memory."""
-        if isinstance(self.source, bytes):
-            return hashlib.sha256(self.source).hexdigest()
-        seen, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
-        with self._unchanged(self.source) as file:
-            while count := file.readinto(block):
-                with _hashing:
-                    seen.update(block[:count])
-        return seen.hexdigest()
-
-    def check(self) -> None:
-        """Look whether the file is still the same."""
-        if isinstance(self.source, Path):
-            with self._unchanged(self.source):
-                pass
-
-    @contextlib.contextmanager
-    def _unchanged(self, path: Path) -> Iterator[BufferedReader]:
-        """Open the file; compare it before, so that nothing huge is read in vain, and after, which covers the read."""
-        try:
-            with _opened(path) as file:
-                self._compare(file)
-                yield file
-                self._compare(file)
-        except OSError as error:
-            raise self._changed(_why(error)) from None
-
-    def _compare(self, file: BufferedReader) -> None:
-        if Stamp.of(file) != self.stamp:
-            raise self._changed("it was replaced or written to")
-
-    def _changed(self, why: str) -> ValidationError:
-        return ValidationError(f"{self.source!s} has changed since it was looked at ({why})", value=self.source)
-
-
-def _open(value: str | bytes | PathLike[str], place: str, accepted: frozenset[str]) -> LocalFile:
-    """Look at a local file's beginning, and refuse what Vidu refuses."""
-    source: Path | bytes
-    stamp = None
-    if isinstance(value, bytes):
-        source, head, size = value, value[:HEAD], len(value)
-    else:
-        try:
-            source = Path(value).expanduser()
-            head, stamp = _look(source)
-        except (OSError, ValueError, RuntimeError) as error:
-            said = f"{place}: {shown(str(value))} is neither an http(s) or data URL nor a readable file ({_why(error)})"
-            raise ValidationError(said, field=place, value=value) from None
-        size = stamp.size
-    kind = kind_of(head)
-    if kind not in accepted:
-        found = kind or _foreign(head) or ("an empty file" if not size else "a file of another kind")
-        which = "" if isinstance(source, bytes) else f" ({source})"
-        said = f"{place} must be one of {', '.join(sorted(accepted))}, not {found}{which}"
-        raise ValidationError(said, field=place, value=value, allowed=sorted(accepted))
-    return LocalFile(source, kind, size, stamp)
-
-
-def _look(path: Path) -> tuple[bytes, Stamp]:
-    """Return a file's first bytes, and what tells it from any other."""
-    # Asked before it is opened, too: opening a device may set something going.
-    _require_regular(path.stat())
-    with _opened(path) as file:
-        stamp = Stamp.of(file)
-        return file.read(HEAD), stamp
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
-    with open(path, "rb", opener=_open_at_once) as file:
-        _require_regular(os.fstat(file.fileno()))
-        yield file
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | _AT_ONCE)
-
-
-def _require_regular(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("not a regular file")
-
-
-def _why(error: Exception) -> str:
-    """Say what the system said, without the path: that is said already."""
-    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-
-
-def _foreign(head: bytes) -> str | None:
-    """Name the texts that are taken for pictures most often."""
-    begun = head.lstrip().lower()
-    marks = {b"<svg": "image/svg+xml", b"<?xml": "text/xml", b"<!doctype html": "text/html", b"<html": "text/html"}
-    return next((kind for start, kind in marks.items() if begun.startswith(start)), None)
-
-
 def has_local(body: Mapping[str, Any] | None) -> bool:
-    """Whether a body names files of this machine, so that `resolved` will touch the disk."""
+    """Whether a body has media that take a while to look at, so that `resolved` belongs in a thread."""
     try:
-        return _is_local(body, accepted=None)
+        return _is_slow(body, accepted=None)
     except RecursionError:
         return True  # `resolved` refuses it
 
 
-def _is_local(value: object, accepted: frozenset[str] | None) -> bool:
+def _is_slow(value: object, accepted: frozenset[str] | None) -> bool:
     if isinstance(value, dict):
-        return any(_is_local(item, _FIELDS.get(name)) for name, item in value.items())
+        return any(_is_slow(item, _FIELDS.get(name)) for name, item in value.items())
     if isinstance(value, (list, tuple)):
-        return any(_is_local(item, accepted) for item in value)
+        return any(_is_slow(item, accepted) for item in value)
+    if accepted and is_data_url(value):
+        return len(value) > _AT_ONCE  # type: ignore[arg-type]  # a text, that is
+    return _is_local(value, accepted)
+
+
+def _is_local(value: object, accepted: frozenset[str] | None) -> bool:
     if value is None or type(value) in _PLAIN:  # quick: the commonest
         return type(value) is str and bool(accepted) and not is_remote(value)
-    return isinstance(value, (bytes, PathLike)) or bool(accepted and isinstance(value, str) and not is_remote(value))
+    if isinstance(value, str) and not isinstance(value, PathLike):
+        return bool(accepted) and not is_remote(value)
+    return isinstance(value, PathLike) or is_content(value)
 
 
 _PLAIN = (str, int, float, bool)
 
 
-def resolved(body: Mapping[str, Any], upload_above: int | None = None) -> dict[str, Any]:
-    """Return a creation's body with every local file in it opened and checked, as `LocalFile`.
+@frozen
+class Examined:
+    """A body whose media were looked at."""
+
+    body: dict[str, Any]
+    """The body, with a `LocalFile` in each place that goes out as a data URL."""
+    doubts: tuple[ValidationError, ...]
+    """What pages leave open about its pictures and clips."""
+
+
+def resolved(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a creation's body with every local file in it opened and checked, as `LocalFile`; else as `examined`."""
+    return examined(body, "").body
+
+
+def examined(body: Mapping[str, Any], endpoint: str, upload_above: int | None = None) -> Examined:
+    """Look at all media of a creation's body, by the rules of its endpoint; "" has none.
 
     Raises:
-        ValidationError: a file is missing, unreadable or of a kind Vidu does not take, or all that go out within the
-            request (`is_uploaded` says which do not), as base64, are larger than it may be.
+        ValidationError: one is missing, unreadable, cut short, or of a kind or size that Vidu does not take; or all
+            that go out within the request (`is_uploaded` says which do not), as base64, are larger than it may be.
 
     """
+    look = _Look(endpoint)
     try:
-        found: dict[str, Any] = _resolve(dict(body), "", None)
+        found: dict[str, Any] = look.resolve(dict(body), "", None)
     except RecursionError:
         raise ValidationError("the request is nested without end") from None
+    for error in refusals(endpoint, look.seen):
+        raise error
     inline = sum(base64_size(file.size) for file in files(found) if not is_uploaded(file, upload_above))
     if inline > BODY_LIMIT:
         said = f"the local files take {inline} bytes as base64; a request holds {BODY_LIMIT}. Give URLs instead"
         raise ValidationError(said, field="images", value=inline, allowed=(BODY_LIMIT,))
-    return found
+    return Examined(found, tuple(doubts(endpoint, look.seen)))
 
 
-def _resolve(value: Any, place: str, accepted: frozenset[str] | None) -> Any:  # noqa: ANN401 - JSON, and files in it
-    """Open bytes and paths wherever they are, and texts where a field is for media; `place` is for messages."""
-    if isinstance(value, dict):
-        prefix = f"{place}." if place else ""
-        return {name: _resolve(item, f"{prefix}{name}", _FIELDS.get(name)) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_resolve(item, f"{place}[{index}]", accepted) for index, item in enumerate(value)]
-    if _is_local(value, accepted):
-        return _open(value, place, accepted or _PICTURES | _CLIPS)
-    return value
+@define(eq=False)
+class _Look:
+    """One look at a body; it collects what was seen."""
+
+    _endpoint: str
+    seen: list[Seen] = field(factory=list, init=False)
+
+    def resolve(self, value: Any, place: str, accepted: frozenset[str] | None) -> Any:  # noqa: ANN401 - JSON, and files in it
+        """Open what is local, wherever it is; texts only where a field is for media. `place` is for messages."""
+        if isinstance(value, dict):
+            prefix = f"{place}." if place else ""
+            return {name: self.resolve(item, f"{prefix}{name}", _FIELDS.get(name)) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.resolve(item, f"{place}[{index}]", accepted) for index, item in enumerate(value)]
+        if accepted and is_data_url(value):
+            self._look_into(value, place, accepted)
+        elif _is_local(value, accepted):
+            return self._opened(value, place, accepted or PICTURES | CLIPS)
+        return value
+
+    def _look_into(self, url: str, place: str, accepted: frozenset[str]) -> None:
+        """Check a data URL, which stays as it is."""
+        if len(url) > BODY_LIMIT:
+            said = f"{place}: the data URL has {len(url)} characters; a request holds {BODY_LIMIT}. Give a link instead"
+            raise ValidationError(said, field=place, value=url, allowed=(BODY_LIMIT,))
+        stated, content = data_urls.opened(url, place)
+        facts = facts_of(content, None)
+        kind = self._accepted(facts, place, url, " in a data URL", accepted)
+        if data_urls.contradicts(stated, kind):
+            said = f"{place}: the data URL says {stated}, but what it holds is {kind}"
+            raise ValidationError(said, field=place, value=url, allowed=(kind,))
+
+    def _opened(self, value: Any, place: str, accepted: frozenset[str]) -> LocalFile:  # noqa: ANN401 - as it is given
+        """Look at a file or at what is in memory."""
+        limit = limit_of(self._endpoint, place, is_picture=accepted <= PICTURES)
+        source, stamp = (bytes_of(value, place, limit), None) if is_content(value) else _found(value, place)
+        size, name = (stamp.size, f" ({source!s})") if stamp else (len(source), "")  # type: ignore[arg-type]  # bytes
+        if size > limit:
+            said = f"{place} takes files of up to {limit} bytes, and this one has more{name}"
+            raise ValidationError(said, field=place, value=value, allowed=(limit,))
+        try:
+            facts = facts_of(source, stamp)
+        except OSError as error:
+            raise _unreadable(value, place, error) from None
+        kind = self._accepted(facts, place, value, name, accepted)
+        return LocalFile(source, kind, size, stamp, facts.pixels)
+
+    def _accepted(self, facts: Facts, place: str, value: object, name: str, accepted: frozenset[str]) -> str:
+        """Refuse what Vidu refuses of any picture or clip; return the kind."""
+        if facts.kind not in accepted:
+            said = f"{place} must be one of {', '.join(sorted(accepted))}, not {facts.found}{name}"
+            said += advice(facts.kind, accepted)
+            raise ValidationError(said, field=place, value=value, allowed=sorted(accepted))
+        if facts.trouble:
+            said = f"{place}: this {facts.found}{name} {facts.trouble}. Fetch or make it anew"
+            raise ValidationError(said, field=place, value=value)
+        self.seen.append(Seen(place, name, facts.pixels, facts.is_animated))
+        return facts.found
+
+
+def _found(value: str | PathLike[str], place: str) -> tuple[Path, Stamp]:
+    """Return a file's path, and what tells it from any other."""
+    try:
+        path = Path(value).expanduser()
+        return path, stamp_of(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unreadable(value, place, error) from None
+
+
+def _unreadable(value: object, place: str, error: Exception) -> ValidationError:
+    said = f"{place}: {shown(str(value))} is neither an http(s) or data URL nor a readable file ({why(error)})"
+    return ValidationError(said, field=place, value=value)
 
 
 def files(value: object) -> Iterator[LocalFile]:
@@ -303,7 +202,7 @@ def files(value: object) -> Iterator[LocalFile]:
 
 def is_uploaded(file: LocalFile, above: int | None) -> bool:
     """Whether a file goes to Vidu's storage instead of into the request: a picture of more bytes than `above`."""
-    return above is not None and file.kind in _PICTURES and above < file.size < UPLOAD_LIMIT
+    return above is not None and file.kind in PICTURES and above < file.size < UPLOAD_LIMIT
 
 
 def picture(value: object, place: str) -> LocalFile:
@@ -313,7 +212,7 @@ def picture(value: object, place: str) -> LocalFile:
         ValidationError: it is missing, unreadable, none, or too large.
 
     """
-    found = _resolve(value, place, _PICTURES)
+    found = _Look("").resolve(value, place, PICTURES)
     if not isinstance(found, LocalFile):
         said = f"{place} must be a picture of this machine, not {shown(value)}; a URL goes into requests as it is"
         raise ValidationError(said, field=place, value=value)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from attrs import define
 
-from vidu_async.media import SUFFIXES, kind_of
+from vidu_async.kinds import SUFFIXES, kind_of
 from vidu_async.protocol.errors import ConfigError, DownloadError
 from vidu_async.protocol.models import Creation, Task
 

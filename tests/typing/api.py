@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import ssl
+import tempfile
 import warnings
 from datetime import datetime
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, BinaryIO, assert_type
 
 import aiohttp
+import numpy as np
+from PIL import Image
 
 from vidu_async import (
     APIError,
@@ -53,6 +57,7 @@ from vidu_async import (
 from vidu_async.events import ItemEnded
 from vidu_async.items import Source
 from vidu_async.progress import LogProgress, RichProgress, Tally, TqdmProgress
+from vidu_async.protocol.given import Media
 from vidu_async.testing import (
     CUT,
     DROP,
@@ -67,8 +72,29 @@ from vidu_async.testing import (
 )
 
 
+def in_hand(path: Path, buffer: bytearray, file: BinaryIO, drawn: Image.Image) -> list[Media]:
+    """Every way to give a picture."""
+    array = np.zeros((128, 128, 3), np.uint8)
+    with path.open("rb") as opened, tempfile.NamedTemporaryFile() as named:
+        some: list[Media] = [
+            path,
+            str(path),
+            bytes(buffer),
+            buffer,
+            memoryview(buffer),
+            file,
+            opened,
+            named,
+            drawn,
+            array,
+        ]
+        return [*some, io.BytesIO(buffer), path.open("rb", buffering=0)]
+
+
 def requests(picture: Path, content: bytes) -> list[Request]:
     """Every request with every kind of medium."""
+    ImageToVideo(model="m", images=[np.zeros((128, 128), np.uint8)])
+    Subject(name="fox", images=[io.BytesIO(content), Image.new("RGB", (128, 128))])
     subject = Subject(name="fox", images=[picture], voice_id="v", server_id=None, extra={"style": "x"})
     return [
         ImageToVideo(model="m", images=["https://a.invalid/x.png"], audio=True, seed=1, wm_position="top_left"),

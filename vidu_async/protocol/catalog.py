@@ -36,6 +36,22 @@ STILL_SUBJECTS: Final = 4
 MOVING_SUBJECTS: Final = 2
 TEMPORARY_MOVING_SUBJECTS: Final = 1
 
+# Pictures and clips, as far as a page limits them at all: https://platform.vidu.com/docs/image-to-video and neighbours
+BODY_LIMIT: Final = 20 * 1024 * 1024
+"""Bytes of a creation's body."""
+PICTURE_LIMIT: Final = 50 * 1024 * 1024
+"""Bytes of a picture."""
+CLIP_LIMIT: Final = 100 * 1024 * 1024
+"""Bytes of a clip; the page of reference-to-video says so."""
+SUBJECT_FILE_LIMIT: Final = 20 * 1024 * 1024
+"""Bytes of a file of a subject, before it becomes base64."""
+REFERENCE_SIDE: Final = 128
+"""The fewest pixels of each side of a picture that is referred to, as a subject's are."""
+LONGEST_SIDES: Final = 4
+"""How many times as long as the other a side may be: "less than 1:4 or 4:1"."""
+FRAMES_ALIKE: Final = (4, 5)
+"""The smallest ratio of the first frame's resolution to the last one's, or the other way round: 0.8 to 1.25."""
+
 
 class AnyRatio(Collection[str]):
     """Every `W:H` of positive whole numbers, and `auto`. As a list, the ones that pages print."""
@@ -124,6 +140,8 @@ class Endpoint:
     """The fewest and the most."""
     prompt: tuple[int, int] = (2000, 5000)
     """The most code points by every page, and by the one that allows most."""
+    least_side: int = 0
+    """The fewest pixels of a picture's side."""
 
 
 _ALL: Final = ("540p", "720p", "1080p")
@@ -242,6 +260,6 @@ CATALOG: Final[Mapping[str, Endpoint]] = {
     "text2video": Endpoint(_TEXT_TO_VIDEO),
     "img2video": Endpoint(_IMAGE_TO_VIDEO, images=(1, 1)),
     "start-end2video": Endpoint(_START_END_TO_VIDEO, images=(2, 2)),
-    "reference2video": Endpoint(_REFERENCE_TO_VIDEO, images=(0, 7)),
-    "reference2image": Endpoint(_REFERENCE_TO_IMAGE, images=(0, 7), prompt=(2000, 2000)),
+    "reference2video": Endpoint(_REFERENCE_TO_VIDEO, images=(0, 7), least_side=REFERENCE_SIDE),
+    "reference2image": Endpoint(_REFERENCE_TO_IMAGE, images=(0, 7), prompt=(2000, 2000), least_side=REFERENCE_SIDE),
 }

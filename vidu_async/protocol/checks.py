@@ -16,11 +16,14 @@ from typing import Any
 from attrs import Attribute, Converter
 
 from vidu_async.protocol.errors import ValidationError
+from vidu_async.protocol.given import (
+    Media,
+    is_content,
+    is_data_url,
+    is_remote,
+    kind_name,
+)
 
-Media = str | bytes | PathLike[str]
-"""A picture or clip: an http(s) or data URL, an `ssupload:` URI, a path, or the file's bytes."""
-
-_REMOTE = ("http://", "https://", "data:", "ssupload:")
 _USER = re.compile(r"//[^/?#]*@")
 _SHOWN = 80
 _BEGINNING = 3
@@ -29,11 +32,6 @@ _BY = re.compile(r"(?<=\d)[x*/](?=\d)")  # as in 16x9
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 _UNLINKABLE = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 _DIGITS = re.compile(r"\s*(\d{1,40})(?:\.0*)?\s*")
-
-
-def is_remote(value: object) -> bool:
-    """Whether a media value goes out as it stands, rather than being a path on this machine."""
-    return isinstance(value, str) and value.lower().startswith(_REMOTE)
 
 
 def is_empty(value: object) -> bool:
@@ -48,8 +46,6 @@ def is_positive(value: object) -> bool:
 
 def shown(value: object) -> str:
     """Return a repr short enough for a message, and without the content of files."""
-    if isinstance(value, (bytes, bytearray)):
-        return f"<{len(value)} bytes>"
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, Mapping):
@@ -58,15 +54,15 @@ def shown(value: object) -> str:
         value = _without_secrets(value)
     if isinstance(value, int) and value.bit_length() > _SHOWN * 3:
         return f"a number of {value.bit_length()} bits"
-    text = repr(value)
+    text = kind_name(value) if is_content(value) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _without_secrets(value: str) -> str:
     """Cut a data URL's content, a link's query and its user: the one is a file, the others may be secrets."""
-    if value[:5].lower() == "data:":
+    if is_data_url(value):
         return f"{value[:_SHOWN].partition(',')[0]},..."
-    if not is_remote(value):
+    if "://" not in value and not is_remote(value):
         return value
     link, asks, _ = _USER.sub("//...@", value).partition("?")
     return f"{link}?..." if asks else link
@@ -205,20 +201,23 @@ def media(value: object, field: "Attribute[Any]") -> tuple[Media, ...]:
     """Take a list of pictures or clips."""
     if value is None:
         return ()
-    if isinstance(value, (str, bytes, bytearray, PathLike, Mapping)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, PathLike, Mapping)) or is_content(value) or not isinstance(value, Iterable):
         raise refusal(field.name, f"takes a list, {field.name}=[...]", value)
     return tuple(_medium(item, f"{field.name}[{place}]") for place, item in enumerate(value))
 
 
 def _medium(item: object, name: str) -> Media:
-    if isinstance(item, bytearray):
-        item = bytes(item)
-    if not isinstance(item, (str, bytes, PathLike)) or not item:
-        raise refusal(name, "must be a URL, a path or bytes", item)
+    if is_content(item):
+        if isinstance(item, (bytes, bytearray, memoryview)) and not memoryview(item).nbytes:
+            raise refusal(name, "must hold something", item)
+        return item  # type: ignore[return-value]  # as the type alone tells
+    if not isinstance(item, (str, PathLike)) or not item:
+        said = "must be a URL, a path, bytes, a file, a Pillow picture or a numpy array"
+        raise refusal(name, said, item)
     if not isinstance(item, str) or not is_remote(item):  # a path may hold anything; opening it will tell
         return item
-    # The base64 of a data URL may be wrapped.
-    return sendable(item, name, _UNSENDABLE if item[:5].lower() == "data:" else _UNLINKABLE)
+    # Why a data URL is none is told when it is looked into.
+    return sendable(item, name, _UNSENDABLE if is_data_url(item) else _UNLINKABLE)
 
 
 def extra(value: object, field: "Attribute[Any]") -> dict[str, Any]:

@@ -20,12 +20,10 @@ from attrs import NOTHING, evolve, field, fields, frozen
 from vidu_async.protocol import wire
 from vidu_async.protocol.checks import (
     CHECKS,
-    Media,
     by_type,
     fault,
     hint,
     is_empty,
-    is_remote,
     nearest,
     place_of,
     placed,
@@ -33,6 +31,7 @@ from vidu_async.protocol.checks import (
     shown,
 )
 from vidu_async.protocol.errors import ValidationError
+from vidu_async.protocol.given import Media, is_content, is_remote
 from vidu_async.protocol.validation import references, verdicts
 
 
@@ -337,8 +336,9 @@ def _as_dict(given: Mapping[str, Any]) -> dict[str, Any]:
 class RawRequest:
     """A request to any other creation endpoint, sent with the same safety and unchecked: `RawRequest("extend", {...})`.
 
-    Bytes and paths (as `pathlib.Path`) anywhere in `fields` go out as data URLs; so do texts that are no URLs in lists
-    named `images` and `videos`.
+    Bytes, paths (as `pathlib.Path`), open files, Pillow pictures and numpy arrays anywhere in `fields` go out as data
+    URLs; so do texts that are no URLs in `images`, `videos`, `start_image`, `key_image` and `image`, wherever they are.
+    Only the format is checked, and that nothing is cut short.
     """
 
     endpoint: str
@@ -395,7 +395,7 @@ def _below(base: Path, value: _W) -> _W:
     changes: dict[str, Any] = {}
     for name in ("images", "videos"):
         if files := getattr(value, name, ()):
-            changes[name] = [item if isinstance(item, bytes) or is_remote(item) else base / item for item in files]
+            changes[name] = [item if is_content(item) or is_remote(item) else base / item for item in files]
     if subjects := getattr(value, "subjects", ()):
         changes["subjects"] = [_below(base, subject) for subject in subjects]
     return evolve(value, **changes)

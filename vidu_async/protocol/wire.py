@@ -19,9 +19,10 @@ from cattrs import Converter
 
 from vidu_async.protocol import values
 from vidu_async.protocol.answers import Answer
-from vidu_async.protocol.checks import is_remote, shown
+from vidu_async.protocol.checks import shown
 from vidu_async.protocol.dialects import Upright, identity_of, is_error, listed, opened, upright
 from vidu_async.protocol.errors import APIError, ProtocolError
+from vidu_async.protocol.given import is_remote
 from vidu_async.protocol.models import CANCELLED, Credits, Task, TaskState, VideoInfo
 from vidu_async.protocol.plain import going_on, plain
 from vidu_async.protocol.refusals import dig, error_from

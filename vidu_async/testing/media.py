@@ -45,7 +45,7 @@ def _kind(content: bytes) -> str:
         return "jpeg"
     if content[:4] == b"RIFF":
         return {b"WEBP": "webp", b"AVI ": "avi"}.get(content[8:12], "")
-    return "mp4" if content[4:8] in {b"ftyp", b"moov", b"wide", b"mdat"} else ""
+    return "mp4" if content[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"} else ""
 
 
 def picture_kind(content: bytes) -> str:

@@ -12,6 +12,7 @@ from vidu_async.protocol.checks import fault, placed
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.validation.asked import Asked, Found, counted, span
 from vidu_async.protocol.validation.effects import NEEDS_AUDIO, hears
+from vidu_async.protocol.validation.links import doubtful_links
 
 
 def check_subject(given: Mapping[str, Any]) -> None:
@@ -27,6 +28,8 @@ def subject_alone(given: Mapping[str, Any]) -> Found:
     if moving and "server_id" not in given:
         most = catalog.FILES_OF_A_SUBJECT - moving
         yield from counted("images", len(given.get("images", ())), 0, most, " beside a clip on the newest page")
+    for name in ("images", "videos"):
+        yield from doubtful_links(name, given.get(name, ()))
     if given.get("name_key") == "id":
         said = "'id' is on older pages and in examples only; the newest page has 'name'"
         yield fault("name_key", said, "id", ("name",))
@@ -39,6 +42,12 @@ def images(asked: Asked) -> Found:
     if asked.row is not None and asked.row.takes_clips and asked.count("videos"):
         most, where = catalog.PICTURES_BESIDE_CLIPS, " beside videos"
     yield from counted("images", asked.count("images"), least, most, where)
+
+
+def links(asked: Asked) -> Found:
+    """Doubt links that Vidu may not be able to fetch."""
+    for name in ("images", "videos"):
+        yield from doubtful_links(name, asked.given.get(name, ()))
 
 
 def few_images(asked: Asked) -> Found:
