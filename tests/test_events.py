@@ -29,6 +29,7 @@ from vidu_async.events import (
     Accepted,
     Committed,
     Downloaded,
+    Downloading,
     Event,
     Finished,
     PollFailed,
@@ -89,6 +90,7 @@ async def test_a_film_is_told_from_its_submission_to_its_file(tmp_path: Path) ->
         Committed(key="film-7", attempt=1),
         Accepted(key="film-7", task_id=task.id, credits=task.credits),
         Finished(key="film-7", task_id=task.id, state=S.SUCCESS, credits=task.credits, seconds=took),
+        Downloading(task_id=task.id, received=path.stat().st_size, size=path.stat().st_size),
         Downloaded(task_id=task.id, path=str(path), size=path.stat().st_size),
     ]
     assert took is not None
