@@ -116,12 +116,21 @@ print(len(look()))
 
 def test_a_file_tells_by_its_times_only_once_they_are_past() -> None:
     """Within a moment it can be written twice and show the same time; and what is of the future proves nothing."""
-    now = time.time_ns()
-    old, fresh, future = now - 10**10, now - 10**8, now + 10**12
+    now = time.time_ns() // 10**9 * 10**9 + 1  # no whole second
+    past, fresh, future = now - 10**9, time.time_ns() - 10**6, now + 10**12
 
-    assert Stamp(1, 2, 3, old, old).is_settled()
-    for mtime, ctime in ((fresh, old), (old, fresh), (future, old), (fresh, fresh)):
-        assert not Stamp(1, 2, 3, mtime, ctime).is_settled()
+    assert Stamp(1, 2, 3, past, past).is_settled()
+    assert not Stamp(1, 2, 3, fresh, past).is_settled()
+    assert not Stamp(1, 2, 3, past, fresh).is_settled()
+    assert not Stamp(1, 2, 3, future, past).is_settled()
+
+
+def test_times_in_whole_seconds_tell_later() -> None:
+    """They are those of a file system whose clock ticks every second, or every second one."""
+    second = time.time_ns() // 10**9 * 10**9
+
+    assert not Stamp(1, 2, 3, second - 10**9, second - 10**9).is_settled()
+    assert Stamp(1, 2, 3, second - 4 * 10**9, second - 4 * 10**9).is_settled()
 
 
 def test_what_only_the_name_or_the_owner_tells_apart_is_the_same_file() -> None:

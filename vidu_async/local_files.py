@@ -35,8 +35,11 @@ _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _BLOCK = 256 * 1024
 """Bytes hashed at once."""
 
-_SETTLED_NS = 2 * 10**9
-"""A file's age from which its times tell whether it is the same: in a moment it may be written twice."""
+_TICK_NS, _COARSE_TICK_NS = 5 * 10**7, 2 * 10**9
+"""Age of a file from which its times tell whether it is the same: within a tick of the clock it may be written twice.
+
+Kernels tick every 10 ms or faster. Whole seconds are the ticks of a file system; FAT has every second one.
+"""
 
 _facts = Once[Facts]()
 _hashes = Once[str]()
@@ -76,7 +79,8 @@ class Stamp:
 
     def is_settled(self) -> bool:
         """Whether the file is old enough for its stamp to change with whatever is written to it from now on."""
-        return time.time_ns() - max(self.mtime_ns, self.ctime_ns) > _SETTLED_NS
+        is_coarse = self.mtime_ns % 10**9 == self.ctime_ns % 10**9 == 0
+        return time.time_ns() - max(self.mtime_ns, self.ctime_ns) > (_COARSE_TICK_NS if is_coarse else _TICK_NS)
 
 
 @frozen
