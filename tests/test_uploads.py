@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import faulty
+import pictures
 import pytest
 from fates import crowded
 from stored import BEGIN, ETAG, FINISH, KEY, PUT, SIGNATURE, TAKEN, URI, Site, picture, png, site
@@ -123,6 +124,7 @@ async def test_a_large_picture_takes_little_memory(tmp_path: Path) -> None:
         ("empty.png", "an empty file"),
         (b"GIF89a" + bytes(500), "not image/gif"),
         (png(LIMIT), f"file must be smaller than {LIMIT} bytes to be uploaded, not {LIMIT}"),
+        (pictures.png(500, 100), "file is 500x100 pixels, which is 5:1"),
         ([png(500)], "file must be a picture of this machine"),
         (None, "file must be a picture of this machine"),
         (7, "file must be a picture of this machine"),

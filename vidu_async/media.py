@@ -212,13 +212,16 @@ def picture(value: object, place: str) -> LocalFile:
         ValidationError: it is missing, unreadable, none, or too large.
 
     """
-    found = _Look("").resolve(value, place, PICTURES)
+    look = _Look("")
+    found = look.resolve(value, place, PICTURES)
     if not isinstance(found, LocalFile):
         said = f"{place} must be a picture of this machine, not {shown(value)}; a URL goes into requests as it is"
         raise ValidationError(said, field=place, value=value)
     if found.size >= UPLOAD_LIMIT:
         said = f"{place} must be smaller than {UPLOAD_LIMIT} bytes to be uploaded, not {found.size}"
         raise ValidationError(said, field=place, value=value, allowed=(UPLOAD_LIMIT,))
+    for error in refusals("img2video", look.seen):  # whose rules for pixels are those of the storage's page
+        raise error
     return found
 
 
