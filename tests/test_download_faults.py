@@ -196,6 +196,20 @@ def test_a_later_download_of_what_has_changed_begins_anew(tmp_path: Path) -> Non
     play(saves(tmp_path, other), Shelf(other, etag='"v2"'))
 
 
+def test_what_is_left_of_another_result_is_not_gone_on_with(tmp_path: Path) -> None:
+    """C02: an ETag tells apart the states of one result, not two."""
+    other = MP4[:32] + MP4[::-1]
+
+    async def steps(server: faulty.FaultyServer, vidu: ViduClient) -> None:
+        server.others["GET /other"] = Shelf(other)
+        with pytest.raises(DownloadError):
+            await vidu.download(Creation(task_id="1", url=f"{server.url}/film"), tmp_path / "fox.mp4")
+        path = await vidu.download(Creation(task_id="2", url=f"{server.url}/other"), tmp_path / "fox.mp4")
+        assert path.read_bytes() == other
+
+    play(steps, Shelf(cuts=[300_000] + [0] * 9))
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [

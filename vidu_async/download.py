@@ -136,7 +136,8 @@ class Download:
     async def _saved(self, transport: Transport) -> Path:
         folder, title = self.target.folder, self.target.title
         await in_thread(partial(folder.mkdir, parents=True, exist_ok=True))
-        part = at_once(partial(Part.open, folder, title, shares=self.target.exists != "rename"))
+        what = f"{self.creation.task_id} {self.creation.id} {self.variant}"
+        part = at_once(partial(Part.open, folder, title, what, shares=self.target.exists != "rename"))
         keeps = True
         try:
             await self._receive_all(transport, part)
