@@ -10,6 +10,7 @@ from typing import Any
 
 import faulty
 import pytest
+from attrs import evolve
 
 from vidu_async import ConfigError, Creation, DownloadError, Task, TaskState, Timeouts, ViduClient
 from vidu_async.kinds import SUFFIXES, kind_of
@@ -106,6 +107,42 @@ async def test_a_file_that_is_there_can_be_skipped_overwritten_or_stepped_aside(
     assert (tmp_path / "77.mp4").read_bytes() == b"mine"
     await vidu.download(task(server), tmp_path, exists="overwrite")
     assert (tmp_path / "77.mp4").read_bytes() == MP4
+
+
+async def test_what_comes_in_the_meantime_is_skipped_too(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """To skip is never to overwrite, and nothing else is left."""
+
+    async def film(connection: faulty.Connection, _: faulty.Asked) -> None:
+        (tmp_path / "77.mp4").write_bytes(b"mine")
+        await connection.answer(200, MP4)
+
+    server.others = {"GET /film": film}
+    assert await vidu.download(task(server), tmp_path, exists="skip") == tmp_path / "77.mp4"
+    assert (tmp_path / "77.mp4").read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["77.mp4"]
+
+
+async def test_a_picture_of_the_same_name_is_no_film(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """Such as its cover: that it is there does not make the film superfluous."""
+    (tmp_path / "77.jpg").write_bytes(b"cover")
+    film = evolve(task(server), type="img2video")
+    assert await vidu.download(film, tmp_path, exists="skip") == tmp_path / "77.mp4"
+    assert sorted(os.listdir(tmp_path)) == ["77.jpg", "77.mp4"]
+
+
+async def test_several_results_without_ids_are_all_saved(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """Some gateways name none."""
+    server.others["GET /other"] = faulty.answer(200, MP4 + b"other")
+    several = tuple(Creation(task_id="77", url=server.url + path) for path in ("/film", "/other"))
+    found = Task(id="77", state=TaskState.SUCCESS, creations=several)
+    paths = await vidu.download_all(found, tmp_path, exists="skip")
+    assert [path.read_bytes() for path in paths] == [MP4, MP4 + b"other"]
 
 
 async def test_an_unknown_word_for_exists_is_refused(

@@ -621,7 +621,7 @@ class ViduClient:
             exists: what to do if the file is there: "error", "skip", "overwrite" or "rename".
             name: the file's name in a folder, which may hold `{task_id}`, `{creation_id}`, `{index}` (from 1),
                 `{variant}`, `{model}` and `{type}`. What no file's name should hold becomes `_`. By default it is the
-                task id, with the creation's id where there are several; the suffix is always that of the content.
+                task id, with the creation's id (or place) where there are several; the suffix is that of the content.
             variant: "url", "cover_url" or "watermarked_url".
 
         Raises:

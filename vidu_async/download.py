@@ -112,7 +112,7 @@ class Download:
 
         """
         target = self.target
-        present = await in_thread(target.present)
+        present = await in_thread(partial(target.present, self.kind))
         if present and target.exists == "skip":
             return present
         if present and target.exists == "error":
