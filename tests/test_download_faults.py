@@ -506,6 +506,18 @@ def test_a_signed_link_goes_out_as_it_was_signed(tmp_path: Path) -> None:
     assert [asked.path for asked in shelf.asked] == [f"/film?{query}"]
 
 
+@pytest.mark.parametrize("link", ["127.0.0.1:1?sig=hush", "127.0.0.1:1#hush", "fox:hush@127.0.0.1:1/film"])
+def test_what_a_link_is_signed_with_is_told_to_nobody(tmp_path: Path, link: str) -> None:
+    """Also if it has no path, or a password."""
+
+    async def steps(_: faulty.FaultyServer, vidu: ViduClient) -> None:
+        with pytest.raises(DownloadError, match=r"127\.0\.0\.1:1 cannot be reached") as caught:
+            await vidu.download(Creation(task_id="77", url=f"http://{link}"), tmp_path)
+        assert "hush" not in str(caught.value)
+
+    play(steps, Shelf())
+
+
 # C15: two at once
 
 

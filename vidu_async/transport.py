@@ -15,6 +15,7 @@ raised only after the except block has ended.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl as ssl_module
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -306,7 +307,8 @@ async def _read(response: aiohttp.ClientResponse, limit: int, *, whole: bool) ->
 
 
 def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
+    """Return host and port, and nothing of what may be secret around them."""
+    return re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
 
 
 def _no_connection(url: str) -> str:
