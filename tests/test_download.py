@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +196,54 @@ async def test_a_cancelled_download_leaves_nothing_behind(
     with pytest.raises(asyncio.CancelledError):
         await downloading
     assert os.listdir(tmp_path) == []
+
+
+class _Crowded(ThreadPoolExecutor):
+    """Threads of which no more can be started once `is_full`."""
+
+    is_full = False
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Start one, or say that there is none."""
+        if self.is_full:
+            raise RuntimeError("can't start new thread")
+        return super().submit(fn, *args, **kwargs)
+
+
+async def test_a_machine_without_threads_is_told(server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path) -> None:
+    """Rather than waited for: nobody would end the wait."""
+    threads = _Crowded()
+    asyncio.get_running_loop().set_default_executor(threads)
+
+    async def film(connection: faulty.Connection, _: faulty.Asked) -> None:
+        threads.is_full = True
+        await connection.answer(200, MP4)
+
+    server.others = {"GET /film": film}
+    with pytest.raises(DownloadError, match="cannot write the result: .*can't start new thread") as caught:
+        await asyncio.wait_for(vidu.download(task(server), tmp_path), 60)
+    assert caught.value.errno == errno.EAGAIN
+    threads.is_full = False
+
+
+async def test_a_file_that_is_taken_away_at_once_was_saved(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """As by a program that watches the folder."""
+
+    class Watched(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            def watched() -> Any:
+                done = fn(*args, **kwargs)
+                with contextlib.suppress(FileNotFoundError):
+                    (tmp_path / "77.mp4").rename(tmp_path / "taken")
+                return done
+
+            return super().submit(watched)
+
+    asyncio.get_running_loop().set_default_executor(Watched())
+    assert await vidu.download(task(server), tmp_path) == tmp_path / "77.mp4"
+    assert os.listdir(tmp_path) == ["taken"]
 
 
 async def test_a_disk_that_refuses_is_told(server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path) -> None:

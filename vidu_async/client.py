@@ -669,7 +669,7 @@ class ViduClient:
 
         wanted = Download(creation, place, variant, kind_expected(found, variant), told, refresh, writer=self._appender)
         path = await wanted.run(self._bind())
-        self._report(Downloaded(task_id=creation.task_id, path=str(path), size=path.stat().st_size))
+        self._report(Downloaded(task_id=creation.task_id, path=str(path), size=_size_of(path)))
         return path
 
     # Beginning and ending
@@ -739,6 +739,14 @@ def _listed(name: str, values: Iterable[str] | None, allowed: list[TaskState] | 
             names = ", ".join(allowed)
             raise ValidationError(f"{name} must be of {names}, not {value!r}", field=name, value=value, allowed=allowed)
     return found
+
+
+def _size_of(path: Path) -> int:
+    """Return how many bytes a file has; 0 if somebody has taken it away already, as whoever watches its folder may."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _outcome_or_error(completed: Completed, handle: TaskHandle) -> Task | ViduError:

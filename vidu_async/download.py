@@ -288,7 +288,9 @@ def _is_xml(first: bytes) -> bool:
 
 
 def _is_text(first: bytes) -> bool:
-    """Whether bytes are readable, which no picture, film or sound is."""
+    """Whether bytes are readable, which no picture, film or sound is; a page is, in whatever alphabet it goes on."""
+    if first.lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t\0")[:1] in {b"<", b"{", b"["}:
+        return True
     try:
         said = first.decode()
     except UnicodeDecodeError as error:
