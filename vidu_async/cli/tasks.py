@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vidu_async.client import ViduClient
     from vidu_async.handle import TaskHandle
     from vidu_async.protocol.models import Task
-    from vidu_async.targets import Variant
+    from vidu_async.targets import Exists, Variant
 
 _AT_ONCE = 8
 _LINKS: dict[str, Variant] = {"result": "url", "cover": "cover_url", "watermarked": "watermarked_url"}
@@ -138,12 +138,14 @@ def download(
 ) -> int:
     """Wait until each TASK, an id or a handle's token, has ended, save its results and print their paths."""
     settings.out = out
+    # Under a name of any task's what is there may be another's result.
+    exists: Exists = "skip" if name is None or "{task_id" in name else "error"
 
     async def save(vidu: ViduClient, handle: TaskHandle) -> tuple[Task, list[Path]]:
         task = await handle.wait(timeout=patience(deadline))
         with about(task):
             link = _LINKS[variant]
-            return task, await vidu.download_all(checked(task), out, exists="skip", name=name, variant=link)
+            return task, await vidu.download_all(checked(task), out, exists=exists, name=name, variant=link)
 
     return interrupts.run(partial(_each, settings, tasks, save, is_shown=True))
 
