@@ -268,7 +268,8 @@ class Transport:
             return aiohttp.TCPConnector(force_close=True, limit=0, socket_factory=keep_unsent_low)
         # Through a proxy the only name to be found here is the proxy's, and that is the user's own.
         is_guarded = road == "download" and not self._proxy
-        return aiohttp.TCPConnector(limit=_POOL, resolver=self._guarded() if is_guarded else None)
+        limit = _POOL if road == "pool" else 0  # bounded elsewhere: a wait in there would pass for a storage's silence
+        return aiohttp.TCPConnector(limit=limit, resolver=self._guarded() if is_guarded else None)
 
     def _guarded(self) -> Guard:
         from vidu_async.guard import Guard  # noqa: PLC0415 - imports aiohttp
