@@ -327,6 +327,14 @@ def test_a_page_or_a_picture_is_no_film(tmp_path: Path, page: bytes) -> None:
     play(fails(tmp_path, "the link answered", is_passing=False), faulty.answer(200, page, Content_Type="video/mp4"))
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_answers_without_a_body_end(tmp_path: Path, status: int) -> None:
+    """C05: the second one, too, which aiohttp reads from the same place; the event loop goes on."""
+    nothing = faulty.raw(f"HTTP/1.1 {status} X\r\n\r\n".encode())
+    for _ in range(2):
+        play(fails(tmp_path, f"an empty file|the link answered {status}"), nothing)
+
+
 def test_a_film_is_no_cover(tmp_path: Path) -> None:
     """C05: the other way round."""
 

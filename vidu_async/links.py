@@ -75,5 +75,7 @@ class _Pieces:
             piece, ends_chunk = await self._content.readchunk()
             if piece:
                 return piece
-            if not ends_chunk:
+            if (
+                not ends_chunk or self._content.at_eof()
+            ):  # of no body at all, aiohttp says so only to the first who asks
                 raise StopAsyncIteration
