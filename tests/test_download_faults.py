@@ -223,6 +223,17 @@ def test_a_length_that_is_not_kept_is_an_error(tmp_path: Path, script: faulty.Sc
     play(fails(tmp_path, said), script)
 
 
+def test_half_a_film_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    """C03: where only the connection's end would say that it is all, nobody could tell."""
+    play(fails(tmp_path, "does not say where the result ends"), faulty.raw(b"HTTP/1.1 200 OK\r\n\r\n" + MP4[:200_000]))
+
+
+def test_a_chunked_film_is_whole_at_its_last_chunk(tmp_path: Path) -> None:
+    """C03: which is waited for."""
+    chunk = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(MP4), MP4)
+    play(saves(tmp_path), faulty.raw(chunk), faulty.raw(chunk + b"0\r\n\r\n"))
+
+
 def test_a_length_that_was_a_lie_leaves_nothing_behind(tmp_path: Path) -> None:
     """C03: the server itself says that there is no more."""
 
@@ -332,7 +343,7 @@ def test_answers_without_a_body_end(tmp_path: Path, status: int) -> None:
     """C05: the second one, too, which aiohttp reads from the same place; the event loop goes on."""
     nothing = faulty.raw(f"HTTP/1.1 {status} X\r\n\r\n".encode())
     for _ in range(2):
-        play(fails(tmp_path, f"an empty file|the link answered {status}"), nothing)
+        play(fails(tmp_path, f"does not say where the result ends|the link answered {status}"), nothing)
 
 
 def test_a_film_is_no_cover(tmp_path: Path) -> None:
@@ -355,7 +366,8 @@ def test_a_result_beyond_all_measure_is_refused(tmp_path: Path) -> None:
 def test_a_result_that_grows_beyond_measure_is_cut_off(tmp_path: Path, packed: bool) -> None:
     """C06 and C14: no length is announced, and what counts is what comes out."""
     content, coding = MP4 + bytes(5_000_000), "Content-Encoding: gzip\r\n" if packed else ""
-    head = f"HTTP/1.1 200 OK\r\n{coding}Connection: close\r\n\r\n".encode()
+    head = f"HTTP/1.1 200 OK\r\n{coding}Transfer-Encoding: chunked\r\n\r\n".encode()
+    sent = gzip.compress(content) if packed else content
 
     async def steps(server: faulty.FaultyServer, vidu: ViduClient) -> None:
         async def never() -> Creation:
@@ -367,7 +379,7 @@ def test_a_result_that_grows_beyond_measure_is_cut_off(tmp_path: Path, packed: b
             await wanted.run(vidu._bind())
         assert os.listdir(tmp_path) == []
 
-    play(steps, faulty.raw(head + (gzip.compress(content) if packed else content)))
+    play(steps, faulty.raw(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(sent), sent)))
 
 
 def test_a_compressed_result_comes_out_as_it_was_meant(tmp_path: Path) -> None:

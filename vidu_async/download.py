@@ -58,6 +58,8 @@ _ERROR = 1024
 
 _RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})")
 _PARTIAL, _BEYOND, _TOO_MANY = 206, 416, 429
+_ENDS = frozenset({"content-length", "transfer-encoding"})
+"""One of these says where an answer ends; else its connection's end does, which proves nothing."""
 _EXPIRED = frozenset({401, 403, 404, 410})
 
 
@@ -183,6 +185,10 @@ class Download:
                 at_once(partial(part.begin, None))
                 raise _PassingError("the server did not go on where it was cut")
         elif head.is_ok:
+            if not _ENDS & head.headers.keys():
+                raise DownloadError(
+                    "the link's server does not say where the result ends, so that a cut would not show"
+                )
             length = head.headers.get("content-length", "") if _is_plain(head) else ""
             total = int(length) if length.isascii() and length.isdigit() else None
             # Not in a thread, either: if the connection breaks now, what nobody has read is lost.
