@@ -36,6 +36,10 @@ _LINKS: dict[str, Variant] = {"result": "url", "cover": "cover_url", "watermarke
 _STATES = [state.value for state in TaskState if state is not TaskState.UNKNOWN]
 _KINDS = ("type", "credit_remain", "concurrency_limit", "current_concurrency", "queue_count")
 """What is told of each kind of credits. https://platform.vidu.com/docs/get-account-info"""
+_NAME = (
+    "Names of the files, without suffix, such as '{model}-{task_id}'; without '{task_id}' in it a name that is taken is "
+    "an error.  [default: '{task_id}']"
+)
 DEADLINE = click.option("--deadline", type=DURATION, help="How long to wait.  [default: 1h, off-peak 49h]")
 _TASKS = click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
 
@@ -123,7 +127,7 @@ def cancel(settings: Settings, *, tasks: tuple[str, ...]) -> int:
 @_TASKS
 @DEADLINE
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Folder.  [default: .]")
-@click.option("--name", help="Names of the files, without suffix, such as '{model}-{task_id}'.  [default: '{task_id}']")
+@click.option("--name", help=_NAME)
 @click.option("--variant", type=click.Choice(tuple(_LINKS)), default="result", help="Which of a result's files.")
 @connected
 @click.pass_obj
