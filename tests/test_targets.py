@@ -29,8 +29,8 @@ HOSTILE = {
     "fox\u200b\n\ud800": "fox___",
     "fox. . ": "fox",
     ".fox": "fox",
-    "x" * 300: "x" * 150,
-    "é" * 300: "é" * 75,
+    "x" * 300: "x" * 137 + "-0d4e2ca9e9cb",
+    "é" * 300: "é" * 68 + "-7250b66610f8",
     "🦊 läuft": "🦊 läuft",
     'a<b>|?*"': "a_b_____",
 }
@@ -76,6 +76,21 @@ def test_whatever_a_server_answers_makes_a_plain_name(task_id: str, name: str, m
     for template in (None, "{task_id}-{creation_id}-{model}"):
         stem = stem_of(done, film, "cover_url", template)
         assert re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,149}", stem, re.ASCII) or stem[0] == "-"
+
+
+def test_several_results_have_several_names() -> None:
+    """By their ids; by their places where ids lack or are the same, to a file system at least."""
+    for ids in ((None, None), ("", "a"), ("0", "0"), ("a", "A"), ("a/b", "a:b"), (None, "1")):
+        creations = tuple(Creation(task_id="7", id=name, url=f"https://x/{n}") for n, name in enumerate(ids))
+        several = Task(id="7", state=TaskState.SUCCESS, creations=creations)
+        for name, expected in ((None, ["7-1", "7-2"]), ("fox {creation_id}", ["fox 1", "fox 2"])):
+            assert [stem_of(several, one, "url", name) for one in creations] == expected
+
+
+def test_a_long_name_is_still_told_from_others() -> None:
+    """What tells them apart often stands at the end."""
+    assert safe("x" * 200 + "1") != safe("x" * 200 + "2")
+    assert safe("x" * 150) == "x" * 150
 
 
 def test_a_template_is_filled_with_what_is_known() -> None:
@@ -134,7 +149,7 @@ def test_where_there_are_no_hard_links_a_name_is_still_nobody_elses(tmp_path: Pa
 
 
 def test_a_creation_asked_for_anew_is_the_same_one() -> None:
-    """By its id; by its place where ids change or lack."""
+    """By its id; by its place where ids change or lack, and never another's."""
     one, two = Creation(task_id="7", id="a"), Creation(task_id="7", id="b")
     before = Task(id="7", state=TaskState.SUCCESS, creations=(one, two))
     turned = Task(id="7", state=TaskState.SUCCESS, creations=(two, one))
@@ -142,6 +157,14 @@ def test_a_creation_asked_for_anew_is_the_same_one() -> None:
 
     assert again(two, before, turned) is two
     assert again(two, before, renamed) is renamed.creations[1]
-    assert again(two, two, renamed) is renamed.creations[0]
+    fewer = Task(id="7", state=TaskState.SUCCESS, creations=(one,))
+    assert again(Creation(task_id="7"), Creation(task_id="7"), fewer) is one
+    for found, now in (
+        (before, fewer),
+        (two, renamed),
+        (before, Task(id="7", state=TaskState.SUCCESS, creations=(one, one))),
+    ):
+        with pytest.raises(DownloadError, match=f"7 has {len(now.creations)} results, and none is known to be this"):
+            again(two, found, now)
     with pytest.raises(DownloadError, match="no result"):
         again(one, before, Task(id="7", state=TaskState.FAILED))

@@ -26,6 +26,7 @@ from vidu_async import (
     RateLimitError,
     RequestTimeoutError,
     ServerError,
+    Timeouts,
     TransportError,
     UnsupportedError,
     ValidationError,
@@ -659,6 +660,27 @@ async def test_a_failed_upload_is_not_remembered() -> None:
         with pytest.raises(APIError):
             await at.vidu.upload(png(500))
         assert await at.vidu.upload(png(500)) == URI
+
+
+def test_pictures_that_wait_for_their_turn_do_not_fail_for_it() -> None:
+    """A storage that many go to is slow to each, and no place is asked for before it is needed."""
+
+    async def slowly(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        await asyncio.sleep(100)
+        await TAKEN(connection, asked)
+
+    async def main() -> None:
+        async with site(timeouts=Timeouts(connect=10, read=120, write=60)) as at:
+            at.storage.others[PUT] = slowly
+            uploads = [asyncio.create_task(at.vidu.upload(png(500, salt=number))) for number in range(150)]
+            while not at.storage.asked:
+                await asyncio.sleep(1)
+            assert at.counted["begin"] == 16
+            assert set(await asyncio.gather(*uploads)) == {URI}
+            assert at.counted == {"begin": 150, "put": 150, "finish": 150}
+            assert at.storage.most_open == 16
+
+    run_virtual(main())
 
 
 async def test_only_so_many_pictures_are_remembered() -> None:

@@ -58,6 +58,8 @@ _ERROR = 1024
 
 _RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})")
 _PARTIAL, _BEYOND, _TOO_MANY = 206, 416, 429
+_ENDS = frozenset({"content-length", "transfer-encoding"})
+"""One of these says where an answer ends; else its connection's end does, which proves nothing."""
 _EXPIRED = frozenset({401, 403, 404, 410})
 
 
@@ -112,7 +114,7 @@ class Download:
 
         """
         target = self.target
-        present = await in_thread(target.present)
+        present = await in_thread(partial(target.present, self.kind))
         if present and target.exists == "skip":
             return present
         if present and target.exists == "error":
@@ -136,7 +138,8 @@ class Download:
     async def _saved(self, transport: Transport) -> Path:
         folder, title = self.target.folder, self.target.title
         await in_thread(partial(folder.mkdir, parents=True, exist_ok=True))
-        part = at_once(partial(Part.open, folder, title, shares=self.target.exists != "rename"))
+        what = f"{self.creation.task_id} {self.creation.id} {self.variant}"
+        part = at_once(partial(Part.open, folder, title, what, shares=self.target.exists != "rename"))
         keeps = True
         try:
             await self._receive_all(transport, part)
@@ -182,6 +185,10 @@ class Download:
                 at_once(partial(part.begin, None))
                 raise _PassingError("the server did not go on where it was cut")
         elif head.is_ok:
+            if not _ENDS & head.headers.keys():
+                raise DownloadError(
+                    "the link's server does not say where the result ends, so that a cut would not show"
+                )
             length = head.headers.get("content-length", "") if _is_plain(head) else ""
             total = int(length) if length.isascii() and length.isdigit() else None
             # Not in a thread, either: if the connection breaks now, what nobody has read is lost.
@@ -287,7 +294,9 @@ def _is_xml(first: bytes) -> bool:
 
 
 def _is_text(first: bytes) -> bool:
-    """Whether bytes are readable, which no picture, film or sound is."""
+    """Whether bytes are readable, which no picture, film or sound is; a page is, in whatever alphabet it goes on."""
+    if first.lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t\0")[:1] in {b"<", b"{", b"["}:
+        return True
     try:
         said = first.decode()
     except UnicodeDecodeError as error:

@@ -56,6 +56,8 @@ _PATIENCE = 3600.0
 """Seconds of trouble with the network that an item waits out."""
 _TRY = 60.0
 """Seconds of one try that may have been trouble: the rest was spent in a queue."""
+_TRY_TO_SAVE = 600.0
+"""Seconds of one try to save: its own tries may each have met two minutes of silence."""
 _LONGEST = 600.0
 """Seconds after which it is tried again although the server asked for more."""
 _FULL = (RateLimitError, LimiterFullError)
@@ -352,12 +354,14 @@ class Work:
     async def _save(self, trip: _Trip, task: Task, folder: Path) -> tuple[Path, ...]:
         """Save the results; a network that is gone is waited out."""
         name = f"{_file_name(trip.key)}{{task_id}}" if trip.item.is_named else None
-        trouble, tries = 0.0, 0
+        loop, trouble, tries = asyncio.get_running_loop(), 0.0, 0
         for pause in waits():
+            began = loop.time()
             try:
                 return tuple(await self._client.download_all(task, folder, exists="skip", name=name))
             except DownloadError as error:
-                tries, trouble = tries + (not error.is_passing), trouble + pause
+                tries += not error.is_passing
+                trouble += pause + min(loop.time() - began, _TRY_TO_SAVE)
                 if tries >= _ATTEMPTS or trouble > _PATIENCE or self.is_stopped:
                     raise
             await self._pause(pause)
