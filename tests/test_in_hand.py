@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -244,6 +245,14 @@ class Asynchronous:
         return 0
 
 
+class Delegated(Asynchronous):
+    """As a library hands over files that it reads in threads: all of its methods are coroutines."""
+
+    async def seekable(self) -> bool:
+        """Say so."""
+        return True
+
+
 def _pipe() -> Any:
     receiver, sender = os.pipe()
     os.close(sender)
@@ -267,6 +276,7 @@ def _closed() -> io.BytesIO:
         (lambda: socket.socket().makefile("rb"), r"pass its \.read\(\)"),
         (_closed, "closed file"),
         (Asynchronous, r"await \.read\(\)"),
+        (Delegated, r"await \.read\(\)"),
         (asyncio.StreamReader, r"pass its \.read\(\)"),
     ],
 )
@@ -404,6 +414,20 @@ def test_an_array_may_lie_in_memory_in_any_way() -> None:
 
     for array in (whole[::-1, ::-2], whole.swapaxes(0, 1), whole[10:90, 20:80, ::-1], fixed, np.asfortranarray(whole)):
         assert np.array_equal(np.asarray(shown(array)), array)
+
+
+def test_an_array_is_in_memory_once_more_at_most() -> None:
+    """As what is compressed, and not as a copy of that, which the event loop would have to wait for."""
+    array = np.zeros((1000, 2000, 3), np.uint8)
+
+    tracemalloc.start()
+    try:
+        content(array)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 1.5 * array.nbytes
 
 
 @pytest.mark.parametrize(

@@ -76,20 +76,24 @@ class _UnfitError(Exception):
 def _read(file: Readable, most: int) -> bytes:
     """Read a file from its start, and leave it where it was."""
     seekable = getattr(file, "seekable", None)
-    if not hasattr(file, "seek") or (seekable is not None and not seekable()):
+    if not hasattr(file, "seek") or (seekable is not None and not _at_once(seekable())):
         raise _UnfitError("cannot be read from its start again; pass its .read()")
-    nothing: object = file.read(0)
-    if isinstance(nothing, str):
+    if isinstance(_at_once(file.read(0)), str):
         raise _UnfitError("is open as text; open it with 'rb'")
-    if isinstance(nothing, Coroutine):
-        nothing.close()  # or Python warns that it was never awaited
-        raise _UnfitError("is read asynchronously; pass await .read()")
     before = file.tell()
     try:
         file.seek(0)
         return _pieces(file, most)
     finally:
         file.seek(before)
+
+
+def _at_once(answer: object) -> object:
+    """Return what a file answered, unless it has yet to be awaited."""
+    if isinstance(answer, Coroutine):
+        answer.close()  # or Python warns that it was never awaited
+        raise _UnfitError("is read asynchronously; pass await .read()")
+    return answer
 
 
 def _pieces(file: Readable, most: int) -> bytes:
@@ -144,7 +148,7 @@ def _from_array(numpy: Any, array: Any) -> bytes:  # noqa: ANN401 - numpy may no
     lines[0, 1:] = rows[0]
     numpy.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     header = struct.pack(">2I5B", width, height, 8, _COLOURS[depth], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes())), (b"IEND", b""))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
 
 
