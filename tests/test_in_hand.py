@@ -197,6 +197,35 @@ def test_a_file_that_several_threads_read_is_whole_for_each() -> None:
         assert all(pool.map(read, range(8)))
 
 
+class Stuck(io.BytesIO):
+    """Has nothing to give until it is told to go on, as a file on a network that is gone."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Wait, and read."""
+        self.asked.set()
+        self.go_on.wait(60)
+        return super().read(size)
+
+
+def test_a_file_that_is_slow_keeps_no_other_waiting() -> None:
+    """Nor a picture: whoever reads it waits alone."""
+    stuck = Stuck(PNG)
+    with ThreadPoolExecutor(3) as pool:
+        slow = pool.submit(content, stuck)
+        stuck.asked.wait(60)
+        others = [pool.submit(content, other) for other in (io.BytesIO(PNG), Image.open(io.BytesIO(PNG)))]
+        try:
+            assert all(other.result(timeout=30) for other in others)
+            assert not slow.done()
+        finally:
+            stuck.go_on.set()
+        assert slow.result() == PNG
+
+
 class Slow(io.BytesIO):
     """Returns a few bytes at a time, as a raw file may."""
 
@@ -526,10 +555,10 @@ def test_an_array_needs_no_pillow() -> None:
 
 _FORK = """
 import io, os, sys
-from vidu_async.in_hand import _turn
+from vidu_async.in_hand import _turn_of
 from vidu_async.media import resolved
 file = open(sys.argv[1], "rb")
-with _turn:
+with _turn_of(file):
     child = os.fork()
     if not child:
         resolved({"images": [file]})

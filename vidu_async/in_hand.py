@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Coroutine
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.given import is_pixels, kind_name
@@ -30,14 +31,24 @@ _NUMBERS = frozenset({"I", "F"})
 _COLOURS = {1: 0, 3: 2, 4: 6}
 """The colour type of a PNG, by the bytes of a pixel."""
 
-_turn = threading.Lock()
-"""Held while something is read that several threads may have been given: a file has one place, a picture loads once."""
+_turns: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
+"""Held while something is read that several threads may have been given: a file has one place, a picture loads once.
+
+Each has its own, by its id, for as long as somebody reads it: a file that is slow keeps no other waiting.
+"""
+_choosing = threading.Lock()
+
+
+def _turn_of(value: object) -> threading.Lock:
+    with _choosing:
+        return _turns.setdefault(id(value), threading.Lock())
 
 
 def _free_after_fork() -> None:
-    """Free what a thread held that the new process does not have."""
-    if _turn.locked():
-        _turn.release()
+    """Free what threads held that the new process does not have."""
+    _turns.clear()
+    if _choosing.locked():
+        _choosing.release()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
@@ -60,7 +71,7 @@ def bytes_of(value: object, place: str, limit: int) -> bytes:
             return bytes(value)
         if is_pixels(value):
             return _drawn(value)
-        with _turn:
+        with _turn_of(value):
             return _read(cast("Readable", value), limit + 1)
     except _UnfitError as unfit:
         said = str(unfit)
@@ -120,7 +131,7 @@ def _from_pillow(picture: Any) -> bytes:  # noqa: ANN401 - Pillow may not be ins
     if picture.mode in _NUMBERS:
         said = "holds numbers rather than colours; scale them to 0 to 255 and give it as .convert('L')"
         raise _UnfitError(said)
-    with _turn:
+    with _turn_of(picture):
         upright = ImageOps.exif_transpose(picture)  # a copy; saving drops the camera's rotation
     as_jpeg = picture.format in {"JPEG", "MPO"} and upright.mode in {"L", "RGB", "CMYK", "YCbCr"}
     if upright.mode not in ({"L", "RGB"} if as_jpeg else _PNG_MODES):

@@ -231,7 +231,7 @@ _FILM = frozenset({b"moov", b"moof", b"mdat"})
 def _length(stream: BinaryIO, at: int, size: int) -> int:
     """Return the length of a box in all, of one that can be."""
     header = _at(stream, at, 16)
-    length, name = struct.unpack(">I4s", header[:8].ljust(8, b"\0"))
+    length, name = int.from_bytes(header[:4]), header[4:8]
     if not name.isascii() or not name.decode("ascii").isprintable():
         raise _BrokenError(f"is damaged: what follows its first {at} bytes is no box of a film")
     if length == 0:  # to the end of the file
