@@ -517,6 +517,25 @@ def test_a_request_with_pictures_in_it_can_be_pickled() -> None:
     assert content(pickle.loads(pickle.dumps(request)).images[0]) == content(request.images[0])
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda array: ImageToVideo(model="m", images=[array]),
+        lambda array: ImageToVideo(model="m", images=["fox.png"], extra={"a": [array]}),
+        lambda array: ReferenceToVideo(model="m", prompt="@fox", subjects=[Subject(name="fox", images=[array])]),
+        lambda array: RawRequest("extend", {"a": {"b": (array, 1)}}),
+    ],
+)
+def test_requests_with_arrays_in_them_can_be_compared(make: Callable[[Any], Request]) -> None:
+    """Equal arrays are equal, of whatever shape; one that is of another shape or type, or no array, is not."""
+    array = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    others = [array + 1, array.reshape(4, 3), array.astype(np.int8), array.tobytes(), "fox.png"]
+
+    assert make(array) == make(array.copy())
+    assert make(array) in [make(others[0]), make(array)]
+    assert make(array) not in [make(other) for other in others]
+
+
 _ALONE = """
 import io, sys
 from vidu_async import ImageToVideo, RawRequest, ValidationError

@@ -18,6 +18,7 @@ from attrs import Attribute, Converter
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.given import (
     Media,
+    comparable,
     is_content,
     is_data_url,
     is_remote,
@@ -246,12 +247,19 @@ CHECKS: dict[Any, Callable[[Any, "Attribute[Any]"], object]] = {
 }
 
 
+_WITH_PIXELS = (Sequence[Media], dict[str, Any])
+"""What may hold numpy's arrays."""
+
+
 def by_type(_: type[Any], found: "list[Attribute[Any]]") -> "list[Attribute[Any]]":
     """Give each field the check that its annotation calls for."""
     return [
         attribute.evolve(validator=is_flag)
         if attribute.type == bool | None
-        else attribute.evolve(converter=Converter(_typed(CHECKS[attribute.type], attribute.type), takes_field=True))
+        else attribute.evolve(
+            converter=Converter(_typed(CHECKS[attribute.type], attribute.type), takes_field=True),
+            eq_key=comparable if attribute.type in _WITH_PIXELS else None,
+        )
         for attribute in found
     ]
 
