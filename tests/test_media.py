@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -19,7 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import PNG, avi, data_url, jpeg, mov, mp4, png, webp
 
-from vidu_async import ImageToVideo, RawRequest, ReferenceToVideo, StartEndToVideo, Subject, ValidationError
+from vidu_async import (
+    ImageToVideo,
+    RawRequest,
+    ReferenceToVideo,
+    StartEndToVideo,
+    Subject,
+    ValidationError,
+    request_from_wire,
+)
 from vidu_async.bodies import body_of
 from vidu_async.kinds import SUFFIXES, kind_of
 from vidu_async.local_files import LocalFile
@@ -223,6 +232,35 @@ def test_e18_a_text_that_is_neither_a_url_nor_a_file_is_refused(
     assert refused.value.field == "images[0]"
     assert len(str(refused.value)) < 300
     assert not isinstance(refused.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "htps://fox:5ecre7@example.com/fox.png?sig=5ecre7",
+        "https:/example.com/fox.png?5ecre7",
+        "//fox:5ecre7@example.com/fox.png",
+        " https://fox:5ecre7@example.com/fox.png",
+        "example.com/fox.png?X-Amz-Signature=5ecre7",
+        Path("https://fox:5ecre7@example.com/fox.png?sig=5ecre7"),
+    ],
+)
+def test_e19_a_link_that_was_mistyped_is_shown_without_its_secrets(link: str | Path) -> None:
+    """E19: it is taken for a path then, also in a file of jobs, whose folder comes before it."""
+    asked = ImageToVideo(model="viduq3-turbo", images=[link])
+    below = request_from_wire("img2video", {"model": "viduq3-turbo", "images": [link]}, base_dir="jobs")
+
+    for request in (asked, below):
+        with pytest.raises(ValidationError, match=r"example\.com/fox\.png") as refused:
+            resolved(request.to_wire())
+        assert "5ecre7" not in f"{refused.value}{request!r}"
+
+
+@pytest.mark.parametrize("name", ["fox?.png", "why?/not=1.png", "fox@home/fox.png", "C:/fox@home/fox.png"])
+def test_e18_a_mistyped_path_is_shown_whole(name: str) -> None:
+    """E18: or nobody finds the slip."""
+    with pytest.raises(ValidationError, match=re.escape(repr(name))):
+        resolved(picture(name))
 
 
 def test_e17_a_missing_file_is_refused_with_its_name_and_the_reason(
