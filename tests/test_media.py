@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from vidu_async import (
     StartEndToVideo,
     Subject,
     ValidationError,
+    ViduClient,
     request_from_wire,
 )
 from vidu_async.bodies import body_of
@@ -162,6 +164,8 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
         ("image/tiff", b"MM\0*\0\0\0\x08"),
         ("image/avif", b"\0\0\0\x20ftypavif\0\0\0\0"),
         ("image/heic", b"\0\0\0\x18ftypheic\0\0\0\0"),
+        ("image/heic", b"\0\0\0\x18ftyptmap\0\0\0\0mif1heic"),
+        ("image/x-canon-cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"),
         ("image/svg", b'<svg xmlns="http://www.w3.org/2000/svg">'),
         ("xml", b'<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg">'),
         ("text/html", b"<!DOCTYPE html><html><body>Not found"),
@@ -488,6 +492,30 @@ def test_a_digest_of_a_large_file_takes_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
     assert peak < 2 * 10**6
+
+
+class Counting(ThreadPoolExecutor):
+    """Counts what is done in its threads."""
+
+    done = 0
+
+    def submit(self, *call: Any, **more: Any) -> Future[Any]:
+        """Count, and do it."""
+        self.done += 1
+        return super().submit(*call, **more)
+
+
+@pytest.mark.parametrize(("size", "in_threads"), [(1000, 0), (200_000, 2)])
+async def test_a_long_data_url_is_looked_into_and_hashed_beside_the_event_loop(
+    size: int, in_threads: int, vidu: ViduClient
+) -> None:
+    """Twenty megabytes take a tenth of a second each time; a short one is not worth a thread."""
+    threads = Counting()
+    asyncio.get_running_loop().set_default_executor(threads)
+
+    await vidu.fingerprint(ImageToVideo(model="viduq3-turbo", images=[data_url("image/png", png(size=size))]))
+
+    assert threads.done == in_threads
 
 
 _FORK = """

@@ -40,7 +40,7 @@ _REMOTE = ("http://", "https://", "data:", "ssupload:")
 
 def is_remote(value: object) -> bool:
     """Whether a media value goes out as it stands, rather than being a path on this machine."""
-    return isinstance(value, str) and value.lower().startswith(_REMOTE)
+    return isinstance(value, str) and value[:9].lower().startswith(_REMOTE)  # the rest may be megabytes
 
 
 def is_data_url(value: object) -> bool:
