@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from pictures import PNG, jpeg, mp4, png, webp
+from pictures import PNG, jpeg, mp4, png, segment, webp
 from PIL import Image, ImageOps
 
 from vidu_async import ImageToVideo, RawRequest, ReferenceToVideo, Request, Subject, ValidationError, ViduClient
@@ -356,7 +357,7 @@ def test_a_picture_of_other_colours_goes_out_in_red_green_and_blue(mode: str) ->
     assert "icc_profile" not in out.info
 
 
-@pytest.mark.parametrize("mode", ["I", "F"])
+@pytest.mark.parametrize("mode", ["I", "F", "I;16L"])
 def test_a_picture_of_numbers_is_refused_with_advice(mode: str) -> None:
     """Nobody knows which is the brightest."""
     assert "scale them to 0 to 255" in refused(Image.new(mode, (256, 192)))
@@ -388,6 +389,37 @@ def test_a_turned_photograph_goes_out_upright(orientation: int) -> None:
     assert 0x0112 not in out.getexif()
     assert picture.getexif()[0x0112] == orientation
     assert picture.size == (256, 192)
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [
+        pytest.param(struct.pack(">HHLL", 0x010F, 12, 1, 8), id="a name that is a number"),
+        pytest.param(struct.pack(">HHLL", 0x8769, 4, 1, 0xFFFFFF), id="a part that is not there"),
+        pytest.param(struct.pack(">HHLL", 0x010F, 2, 0xFFFFFF, 0xFFFFFF), id="a name without end"),
+        pytest.param(struct.pack(">HHLL", 0x829A, 2, 4, 0x41424300), id="a time in letters"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Tag data larger than file:UserWarning")  # Pillow's
+def test_a_turned_photograph_with_odd_notes_of_its_camera_goes_out_upright(maker: bytes) -> None:
+    """Viewers skip what they do not understand, and so do we."""
+    turned = struct.pack(">HHLHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\2" + turned + maker + bytes(4)
+    photograph = jpeg()[:2] + segment(b"\xe1", exif) + jpeg()[2:]
+
+    assert shown(Image.open(io.BytesIO(photograph))).size == (192, 256)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_what_goes_out_upright_does_not_say_that_it_is_to_be_turned(kind: str) -> None:
+    """Or whoever displays it would turn it once more."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    out = io.BytesIO()
+    Image.new("RGB", (256, 192)).save(out, kind, exif=turned)
+
+    assert 0x0112 not in shown(Image.open(out)).getexif()
+    assert shown(Image.open(out)).size == (192, 256)
 
 
 def test_a_picture_that_was_cut_short_is_refused() -> None:

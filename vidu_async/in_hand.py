@@ -26,8 +26,13 @@ _JPEG_QUALITY = 95
 """That of a picture that was opened from a JPEG: as PNG it would be ten times as large, and no better."""
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"})
 """Pillow's modes that a PNG holds."""
-_NUMBERS = frozenset({"I", "F"})
-"""Those whose numbers have no brightest."""
+_NUMBERS = frozenset({"I", "F", "I;16L", "I;16N"})
+"""Those whose numbers have no brightest, and those of which Pillow makes plain white."""
+_ORIENTATION = 0x0112
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""The `Image.Transpose` that makes a picture upright, by the way its camera says it was held."""
+_NOTES = ("exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp")
+"""Where a picture says that it is still to be turned. Some versions of Pillow write it out with the picture."""
 _COLOURS = {1: 0, 3: 2, 4: 6}
 """The colour type of a PNG, by the bytes of a pixel."""
 
@@ -126,19 +131,29 @@ def _drawn(value: object) -> bytes:
 
 
 def _from_pillow(picture: Any) -> bytes:  # noqa: ANN401 - Pillow may not be installed
-    from PIL import ImageOps  # noqa: PLC0415 - it is there: the picture is one of its
-
     if picture.mode in _NUMBERS:
         said = "holds numbers rather than colours; scale them to 0 to 255 and give it as .convert('L')"
         raise _UnfitError(said)
     with _turn_of(picture):
-        upright = ImageOps.exif_transpose(picture)  # a copy; saving drops the camera's rotation
+        upright = _upright(picture)
     as_jpeg = picture.format in {"JPEG", "MPO"} and upright.mode in {"L", "RGB", "CMYK", "YCbCr"}
     if upright.mode not in ({"L", "RGB"} if as_jpeg else _PNG_MODES):
         upright = _converted(upright)
     out = BytesIO()
     upright.save(out, "JPEG" if as_jpeg else "PNG", quality=_JPEG_QUALITY)
     return out.getvalue()
+
+
+def _upright(picture: Any) -> Any:  # noqa: ANN401 - as above
+    """Return a copy of a picture as it is displayed, without what its camera wrote into it.
+
+    Pillow's own `exif_transpose` writes that anew, and fails where a camera wrote it in a way of its own.
+    """
+    turned = _TURNS.get(picture.getexif().get(_ORIENTATION))
+    upright = picture.copy() if turned is None else picture.transpose(turned)
+    for name in _NOTES:
+        upright.info.pop(name, None)
+    return upright
 
 
 def _converted(picture: Any) -> Any:  # noqa: ANN401 - as above
