@@ -7,10 +7,12 @@ import io
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from pictures import PNG, jpeg, mp4, png, webp
+from pictures import PNG, jpeg, mp4, png, segment, webp
 from PIL import Image, ImageOps
 
 from vidu_async import ImageToVideo, RawRequest, ReferenceToVideo, Request, Subject, ValidationError, ViduClient
@@ -196,6 +198,35 @@ def test_a_file_that_several_threads_read_is_whole_for_each() -> None:
         assert all(pool.map(read, range(8)))
 
 
+class Stuck(io.BytesIO):
+    """Has nothing to give until it is told to go on, as a file on a network that is gone."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Wait, and read."""
+        self.asked.set()
+        self.go_on.wait(60)
+        return super().read(size)
+
+
+def test_a_file_that_is_slow_keeps_no_other_waiting() -> None:
+    """Nor a picture: whoever reads it waits alone."""
+    stuck = Stuck(PNG)
+    with ThreadPoolExecutor(3) as pool:
+        slow = pool.submit(content, stuck)
+        stuck.asked.wait(60)
+        others = [pool.submit(content, other) for other in (io.BytesIO(PNG), Image.open(io.BytesIO(PNG)))]
+        try:
+            assert all(other.result(timeout=30) for other in others)
+            assert not slow.done()
+        finally:
+            stuck.go_on.set()
+        assert slow.result() == PNG
+
+
 class Slow(io.BytesIO):
     """Returns a few bytes at a time, as a raw file may."""
 
@@ -244,6 +275,14 @@ class Asynchronous:
         return 0
 
 
+class Delegated(Asynchronous):
+    """As a library hands over files that it reads in threads: all of its methods are coroutines."""
+
+    async def seekable(self) -> bool:
+        """Say so."""
+        return True
+
+
 def _pipe() -> Any:
     receiver, sender = os.pipe()
     os.close(sender)
@@ -267,6 +306,7 @@ def _closed() -> io.BytesIO:
         (lambda: socket.socket().makefile("rb"), r"pass its \.read\(\)"),
         (_closed, "closed file"),
         (Asynchronous, r"await \.read\(\)"),
+        (Delegated, r"await \.read\(\)"),
         (asyncio.StreamReader, r"pass its \.read\(\)"),
     ],
 )
@@ -317,7 +357,7 @@ def test_a_picture_of_other_colours_goes_out_in_red_green_and_blue(mode: str) ->
     assert "icc_profile" not in out.info
 
 
-@pytest.mark.parametrize("mode", ["I", "F"])
+@pytest.mark.parametrize("mode", ["I", "F", "I;16L"])
 def test_a_picture_of_numbers_is_refused_with_advice(mode: str) -> None:
     """Nobody knows which is the brightest."""
     assert "scale them to 0 to 255" in refused(Image.new(mode, (256, 192)))
@@ -349,6 +389,37 @@ def test_a_turned_photograph_goes_out_upright(orientation: int) -> None:
     assert 0x0112 not in out.getexif()
     assert picture.getexif()[0x0112] == orientation
     assert picture.size == (256, 192)
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [
+        pytest.param(struct.pack(">HHLL", 0x010F, 12, 1, 8), id="a name that is a number"),
+        pytest.param(struct.pack(">HHLL", 0x8769, 4, 1, 0xFFFFFF), id="a part that is not there"),
+        pytest.param(struct.pack(">HHLL", 0x010F, 2, 0xFFFFFF, 0xFFFFFF), id="a name without end"),
+        pytest.param(struct.pack(">HHLL", 0x829A, 2, 4, 0x41424300), id="a time in letters"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Tag data larger than file:UserWarning")  # Pillow's
+def test_a_turned_photograph_with_odd_notes_of_its_camera_goes_out_upright(maker: bytes) -> None:
+    """Viewers skip what they do not understand, and so do we."""
+    turned = struct.pack(">HHLHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\2" + turned + maker + bytes(4)
+    photograph = jpeg()[:2] + segment(b"\xe1", exif) + jpeg()[2:]
+
+    assert shown(Image.open(io.BytesIO(photograph))).size == (192, 256)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_what_goes_out_upright_does_not_say_that_it_is_to_be_turned(kind: str) -> None:
+    """Or whoever displays it would turn it once more."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    out = io.BytesIO()
+    Image.new("RGB", (256, 192)).save(out, kind, exif=turned)
+
+    assert 0x0112 not in shown(Image.open(out)).getexif()
+    assert shown(Image.open(out)).size == (192, 256)
 
 
 def test_a_picture_that_was_cut_short_is_refused() -> None:
@@ -404,6 +475,20 @@ def test_an_array_may_lie_in_memory_in_any_way() -> None:
 
     for array in (whole[::-1, ::-2], whole.swapaxes(0, 1), whole[10:90, 20:80, ::-1], fixed, np.asfortranarray(whole)):
         assert np.array_equal(np.asarray(shown(array)), array)
+
+
+def test_an_array_is_in_memory_once_more_at_most() -> None:
+    """As what is compressed, and not as a copy of that, which the event loop would have to wait for."""
+    array = np.zeros((1000, 2000, 3), np.uint8)
+
+    tracemalloc.start()
+    try:
+        content(array)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 1.5 * array.nbytes
 
 
 @pytest.mark.parametrize(
@@ -464,6 +549,25 @@ def test_a_request_with_pictures_in_it_can_be_pickled() -> None:
     assert content(pickle.loads(pickle.dumps(request)).images[0]) == content(request.images[0])
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda array: ImageToVideo(model="m", images=[array]),
+        lambda array: ImageToVideo(model="m", images=["fox.png"], extra={"a": [array]}),
+        lambda array: ReferenceToVideo(model="m", prompt="@fox", subjects=[Subject(name="fox", images=[array])]),
+        lambda array: RawRequest("extend", {"a": {"b": (array, 1)}}),
+    ],
+)
+def test_requests_with_arrays_in_them_can_be_compared(make: Callable[[Any], Request]) -> None:
+    """Equal arrays are equal, of whatever shape; one that is of another shape or type, or no array, is not."""
+    array = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    others = [array + 1, array.reshape(4, 3), array.astype(np.int8), array.tobytes(), "fox.png"]
+
+    assert make(array) == make(array.copy())
+    assert make(array) in [make(others[0]), make(array)]
+    assert make(array) not in [make(other) for other in others]
+
+
 _ALONE = """
 import io, sys
 from vidu_async import ImageToVideo, RawRequest, ValidationError
@@ -502,10 +606,10 @@ def test_an_array_needs_no_pillow() -> None:
 
 _FORK = """
 import io, os, sys
-from vidu_async.in_hand import _turn
+from vidu_async.in_hand import _turn_of
 from vidu_async.media import resolved
 file = open(sys.argv[1], "rb")
-with _turn:
+with _turn_of(file):
     child = os.fork()
     if not child:
         resolved({"images": [file]})

@@ -7,9 +7,11 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import PNG, avi, data_url, jpeg, mov, mp4, png, webp
 
-from vidu_async import ImageToVideo, RawRequest, ReferenceToVideo, StartEndToVideo, Subject, ValidationError
+from vidu_async import (
+    ImageToVideo,
+    RawRequest,
+    ReferenceToVideo,
+    StartEndToVideo,
+    Subject,
+    ValidationError,
+    ViduClient,
+    request_from_wire,
+)
 from vidu_async.bodies import body_of
 from vidu_async.kinds import SUFFIXES, kind_of
 from vidu_async.local_files import LocalFile
@@ -153,6 +164,8 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
         ("image/tiff", b"MM\0*\0\0\0\x08"),
         ("image/avif", b"\0\0\0\x20ftypavif\0\0\0\0"),
         ("image/heic", b"\0\0\0\x18ftypheic\0\0\0\0"),
+        ("image/heic", b"\0\0\0\x18ftyptmap\0\0\0\0mif1heic"),
+        ("image/x-canon-cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"),
         ("image/svg", b'<svg xmlns="http://www.w3.org/2000/svg">'),
         ("xml", b'<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg">'),
         ("text/html", b"<!DOCTYPE html><html><body>Not found"),
@@ -223,6 +236,35 @@ def test_e18_a_text_that_is_neither_a_url_nor_a_file_is_refused(
     assert refused.value.field == "images[0]"
     assert len(str(refused.value)) < 300
     assert not isinstance(refused.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "htps://fox:5ecre7@example.com/fox.png?sig=5ecre7",
+        "https:/example.com/fox.png?5ecre7",
+        "//fox:5ecre7@example.com/fox.png",
+        " https://fox:5ecre7@example.com/fox.png",
+        "example.com/fox.png?X-Amz-Signature=5ecre7",
+        Path("https://fox:5ecre7@example.com/fox.png?sig=5ecre7"),
+    ],
+)
+def test_e19_a_link_that_was_mistyped_is_shown_without_its_secrets(link: str | Path) -> None:
+    """E19: it is taken for a path then, also in a file of jobs, whose folder comes before it."""
+    asked = ImageToVideo(model="viduq3-turbo", images=[link])
+    below = request_from_wire("img2video", {"model": "viduq3-turbo", "images": [link]}, base_dir="jobs")
+
+    for request in (asked, below):
+        with pytest.raises(ValidationError, match=r"example\.com/fox\.png") as refused:
+            resolved(request.to_wire())
+        assert "5ecre7" not in f"{refused.value}{request!r}"
+
+
+@pytest.mark.parametrize("name", ["fox?.png", "why?/not=1.png", "fox@home/fox.png", "C:/fox@home/fox.png"])
+def test_e18_a_mistyped_path_is_shown_whole(name: str) -> None:
+    """E18: or nobody finds the slip."""
+    with pytest.raises(ValidationError, match=re.escape(repr(name))):
+        resolved(picture(name))
 
 
 def test_e17_a_missing_file_is_refused_with_its_name_and_the_reason(
@@ -450,6 +492,30 @@ def test_a_digest_of_a_large_file_takes_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
     assert peak < 2 * 10**6
+
+
+class Counting(ThreadPoolExecutor):
+    """Counts what is done in its threads."""
+
+    done = 0
+
+    def submit(self, *call: Any, **more: Any) -> Future[Any]:
+        """Count, and do it."""
+        self.done += 1
+        return super().submit(*call, **more)
+
+
+@pytest.mark.parametrize(("size", "in_threads"), [(1000, 0), (200_000, 2)])
+async def test_a_long_data_url_is_looked_into_and_hashed_beside_the_event_loop(
+    size: int, in_threads: int, vidu: ViduClient
+) -> None:
+    """Twenty megabytes take a tenth of a second each time; a short one is not worth a thread."""
+    threads = Counting()
+    asyncio.get_running_loop().set_default_executor(threads)
+
+    await vidu.fingerprint(ImageToVideo(model="viduq3-turbo", images=[data_url("image/png", png(size=size))]))
+
+    assert threads.done == in_threads
 
 
 _FORK = """

@@ -282,6 +282,9 @@ def test_the_end_of_a_jpeg_is_found_across_two_blocks() -> None:
     [
         pytest.param(mp4() + bytes(5), id="a few zeros at the end"),
         pytest.param(mp4() + b"\0\0\0\x20\xff\xfe\xfd\xfc", id="a camera's own notes at the end"),
+        pytest.param(mp4() + b"\0\0\0\5" + bytes(60) + b"8db42d69", id="such notes that begin with a small number"),
+        pytest.param(mp4() + b"\0\0\0\1\xff\xff\xff\xff" + bytes(8), id="such notes that begin with a one"),
+        pytest.param(mp4() + b"TAG" + b"x" * 125, id="notes in letters at the end"),
         pytest.param(box(b"ftyp", b"isom") + box(b"moov", b"") + struct.pack(">I4s", 0, b"mdat") + bytes(9), id="open"),
         pytest.param(
             box(b"ftyp", b"isom") + struct.pack(">I4sQ", 1, b"mdat", 20) + bytes(4) + box(b"moov", b""), id="large"
@@ -289,8 +292,20 @@ def test_the_end_of_a_jpeg_is_found_across_two_blocks() -> None:
     ],
 )
 def test_films_as_recorders_write_them_are_taken(content: bytes) -> None:
-    """A box may take the rest of the file, or have a length of eight bytes."""
+    """A box may take the rest of the file, or have a length of eight bytes; what is behind the film is no matter."""
     resolved({"videos": [content]})
+
+
+def test_an_avi_that_was_written_into_a_pipe_is_taken() -> None:
+    """Nobody could go back to its beginning and put its length in; players do without."""
+    resolved({"videos": [avi()[:4] + b"\xff\xff\xff\xff" + avi()[8:]]})
+
+
+@pytest.mark.parametrize("name", [b"moof", b"mdat", b"moov"])
+def test_a_film_in_fragments_of_which_one_is_cut_is_cut_short(name: bytes) -> None:
+    """Whatever came before it: there is more of the film than what is there."""
+    with pytest.raises(ValidationError, match=f"within its box {name.decode()}"):
+        resolved({"videos": [mp4() + box(name, bytes(90))[:-1]]})
 
 
 _heads = st.sampled_from([whole[:length] for whole in (*WHOLE.values(), *FILMS.values()) for length in (12, 40, 200)])

@@ -127,6 +127,16 @@ def test_a_field_that_stands_twice_is_refused(tmp_path: Path) -> None:
         assert isinstance(right.found, Request)
 
 
+def test_a_row_that_is_nested_without_end_is_refused_like_any_other_wrong_one(tmp_path: Path) -> None:
+    """It is short enough to be read, and too deep to be shown."""
+    deep = "[" * 900 + "]" * 900
+    content = f'{{"endpoint": "img2video", "model": "viduq3-turbo", "images": [{deep}]}}\n{json.dumps(FOX)}\n'
+    wrong, right = rows(tmp_path, "jobs.jsonl", content)
+
+    assert "nested without end" in said(wrong)
+    assert isinstance(right.found, TextToVideo)
+
+
 def test_rows_are_counted_without_being_checked(tmp_path: Path) -> None:
     """What cannot be read has no count: whoever reads it is told why."""
     (tmp_path / "jobs.jsonl").write_text('{"a": 1}\n\nnonsense\n', encoding="utf-8")

@@ -763,7 +763,7 @@ def _nothing_to_recall(row: Row) -> NoReturn:
 
 async def _digest(request: Request, body: dict[str, Any]) -> str:
     meant = {"endpoint": request.endpoint, "fields": body}
-    return await _in_thread(media.has_files(body), media.digest, meant)
+    return await _in_thread(media.has_files(body) or media.has_local(body), media.digest, meant)
 
 
 async def _in_thread(is_slow: bool, call: Callable[..., R], *args: object) -> R:

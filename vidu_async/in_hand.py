@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Coroutine
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.given import is_pixels, kind_name
@@ -25,19 +26,34 @@ _JPEG_QUALITY = 95
 """That of a picture that was opened from a JPEG: as PNG it would be ten times as large, and no better."""
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"})
 """Pillow's modes that a PNG holds."""
-_NUMBERS = frozenset({"I", "F"})
-"""Those whose numbers have no brightest."""
+_NUMBERS = frozenset({"I", "F", "I;16L", "I;16N"})
+"""Those whose numbers have no brightest, and those of which Pillow makes plain white."""
+_ORIENTATION = 0x0112
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""The `Image.Transpose` that makes a picture upright, by the way its camera says it was held."""
+_NOTES = ("exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp")
+"""Where a picture says that it is still to be turned. Some versions of Pillow write it out with the picture."""
 _COLOURS = {1: 0, 3: 2, 4: 6}
 """The colour type of a PNG, by the bytes of a pixel."""
 
-_turn = threading.Lock()
-"""Held while something is read that several threads may have been given: a file has one place, a picture loads once."""
+_turns: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
+"""Held while something is read that several threads may have been given: a file has one place, a picture loads once.
+
+Each has its own, by its id, for as long as somebody reads it: a file that is slow keeps no other waiting.
+"""
+_choosing = threading.Lock()
+
+
+def _turn_of(value: object) -> threading.Lock:
+    with _choosing:
+        return _turns.setdefault(id(value), threading.Lock())
 
 
 def _free_after_fork() -> None:
-    """Free what a thread held that the new process does not have."""
-    if _turn.locked():
-        _turn.release()
+    """Free what threads held that the new process does not have."""
+    _turns.clear()
+    if _choosing.locked():
+        _choosing.release()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
@@ -60,7 +76,7 @@ def bytes_of(value: object, place: str, limit: int) -> bytes:
             return bytes(value)
         if is_pixels(value):
             return _drawn(value)
-        with _turn:
+        with _turn_of(value):
             return _read(cast("Readable", value), limit + 1)
     except _UnfitError as unfit:
         said = str(unfit)
@@ -76,20 +92,24 @@ class _UnfitError(Exception):
 def _read(file: Readable, most: int) -> bytes:
     """Read a file from its start, and leave it where it was."""
     seekable = getattr(file, "seekable", None)
-    if not hasattr(file, "seek") or (seekable is not None and not seekable()):
+    if not hasattr(file, "seek") or (seekable is not None and not _at_once(seekable())):
         raise _UnfitError("cannot be read from its start again; pass its .read()")
-    nothing: object = file.read(0)
-    if isinstance(nothing, str):
+    if isinstance(_at_once(file.read(0)), str):
         raise _UnfitError("is open as text; open it with 'rb'")
-    if isinstance(nothing, Coroutine):
-        nothing.close()  # or Python warns that it was never awaited
-        raise _UnfitError("is read asynchronously; pass await .read()")
     before = file.tell()
     try:
         file.seek(0)
         return _pieces(file, most)
     finally:
         file.seek(before)
+
+
+def _at_once(answer: object) -> object:
+    """Return what a file answered, unless it has yet to be awaited."""
+    if isinstance(answer, Coroutine):
+        answer.close()  # or Python warns that it was never awaited
+        raise _UnfitError("is read asynchronously; pass await .read()")
+    return answer
 
 
 def _pieces(file: Readable, most: int) -> bytes:
@@ -111,19 +131,29 @@ def _drawn(value: object) -> bytes:
 
 
 def _from_pillow(picture: Any) -> bytes:  # noqa: ANN401 - Pillow may not be installed
-    from PIL import ImageOps  # noqa: PLC0415 - it is there: the picture is one of its
-
     if picture.mode in _NUMBERS:
         said = "holds numbers rather than colours; scale them to 0 to 255 and give it as .convert('L')"
         raise _UnfitError(said)
-    with _turn:
-        upright = ImageOps.exif_transpose(picture)  # a copy; saving drops the camera's rotation
+    with _turn_of(picture):
+        upright = _upright(picture)
     as_jpeg = picture.format in {"JPEG", "MPO"} and upright.mode in {"L", "RGB", "CMYK", "YCbCr"}
     if upright.mode not in ({"L", "RGB"} if as_jpeg else _PNG_MODES):
         upright = _converted(upright)
     out = BytesIO()
     upright.save(out, "JPEG" if as_jpeg else "PNG", quality=_JPEG_QUALITY)
     return out.getvalue()
+
+
+def _upright(picture: Any) -> Any:  # noqa: ANN401 - as above
+    """Return a copy of a picture as it is displayed, without what its camera wrote into it.
+
+    Pillow's own `exif_transpose` writes that anew, and fails where a camera wrote it in a way of its own.
+    """
+    turned = _TURNS.get(picture.getexif().get(_ORIENTATION))
+    upright = picture.copy() if turned is None else picture.transpose(turned)
+    for name in _NOTES:
+        upright.info.pop(name, None)
+    return upright
 
 
 def _converted(picture: Any) -> Any:  # noqa: ANN401 - as above
@@ -144,7 +174,7 @@ def _from_array(numpy: Any, array: Any) -> bytes:  # noqa: ANN401 - numpy may no
     lines[0, 1:] = rows[0]
     numpy.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     header = struct.pack(">2I5B", width, height, 8, _COLOURS[depth], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes())), (b"IEND", b""))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
 
 

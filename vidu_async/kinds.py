@@ -47,8 +47,9 @@ _SIGNATURES = {
 }
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "image/heic"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"tmap"), "image/heic"),
     **dict.fromkeys((b"M4A ", b"M4B "), "audio/mp4"),
+    b"crx ": "image/x-canon-cr3",
     b"qt  ": "video/quicktime",
 }
 _OLD_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})

@@ -192,10 +192,14 @@ def _walk_webp(stream: BinaryIO, size: int) -> bool:
     return head[12:16] == b"VP8X" and bool(head[20] & 2)
 
 
+_UNKNOWN = 0xFFFF_FFFF
+"""The length that a film states which was written into a pipe: nobody could go back and put in the right one."""
+
+
 def _walk_avi(stream: BinaryIO, size: int) -> bool:
-    stated = 8 + int.from_bytes(_at(stream, 4, 4), "little")
-    if stated > size:
-        raise _cut(f"after {size} of {stated} bytes")
+    stated = int.from_bytes(_at(stream, 4, 4), "little")
+    if size < 8 + stated and stated != _UNKNOWN:
+        raise _cut(f"after {size} of {8 + stated} bytes")
     return False
 
 
@@ -205,15 +209,14 @@ def _walk_boxes(stream: BinaryIO, size: int) -> bool:
     for _ in _counted():
         if size - at < 8:  # noqa: PLR2004 - a box begins with its length and name; less is some recorder's filling
             break
-        name, length = _box(stream, at, size)
-        if not name.isascii() or not name.decode("ascii").isprintable():
-            if {b"moov", b"mdat"} <= names:
+        name = _at(stream, at + 4, 4)
+        try:
+            at += _length(stream, at, size)
+        except _BrokenError:
+            if {b"moov", b"mdat"} <= names and name not in _FILM:
                 break  # a recorder's own notes behind the film
-            raise _BrokenError(f"is damaged: what follows its first {at} bytes is no box of a film")
-        if length > size - at:
-            raise _cut(f"within its box {name.decode('ascii')}")
+            raise
         names.add(name)
-        at += length
     if b"moov" not in names:
         raise _BrokenError("is cut short: its table of contents (moov) is missing, as when a recording was not ended")
     if b"mdat" not in names:
@@ -221,18 +224,26 @@ def _walk_boxes(stream: BinaryIO, size: int) -> bool:
     return False
 
 
-def _box(stream: BinaryIO, at: int, size: int) -> tuple[bytes, int]:
-    """Return a box's name and its length in all."""
+_FILM = frozenset({b"moov", b"moof", b"mdat"})
+"""Boxes without which a film is not whole; one in fragments has many of the latter two."""
+
+
+def _length(stream: BinaryIO, at: int, size: int) -> int:
+    """Return the length of a box in all, of one that can be."""
     header = _at(stream, at, 16)
-    length, name = struct.unpack(">I4s", header[:8].ljust(8, b"\0"))
+    length, name = int.from_bytes(header[:4]), header[4:8]
+    if not name.isascii() or not name.decode("ascii").isprintable():
+        raise _BrokenError(f"is damaged: what follows its first {at} bytes is no box of a film")
     if length == 0:  # to the end of the file
-        return name, size - at
+        return size - at
     least = 8
     if length == 1:  # too large for four bytes
         length, least = int.from_bytes(header[8:16]), 16
     if length < least:
         raise _BrokenError(f"is damaged: a box at byte {at} is {length} bytes long")
-    return name, length
+    if length > size - at:
+        raise _cut(f"within its box {name.decode('ascii')}")
+    return length
 
 
 _WALKS: dict[str, Callable[[BinaryIO, int], bool]] = {

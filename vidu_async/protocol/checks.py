@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from os import PathLike
+from pathlib import PurePath
 from typing import Any
 
 from attrs import Attribute, Converter
@@ -18,13 +19,16 @@ from attrs import Attribute, Converter
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.given import (
     Media,
+    comparable,
     is_content,
     is_data_url,
     is_remote,
     kind_name,
 )
 
-_USER = re.compile(r"//[^/?#]*@")
+# Also as a path has them, or somebody who forgot how a link begins; but no drive of Windows.
+_USER = re.compile(r"((?<=\w\w:)/+|^\s*//)[^/?#]*@")
+_LINK = re.compile(r"\w\w:/|^\s*//|\?[\w.%-]+=")
 _SHOWN = 80
 _BEGINNING = 3
 """Letters that say which word was meant, if only one begins so."""
@@ -46,10 +50,19 @@ def is_positive(value: object) -> bool:
 
 def shown(value: object) -> str:
     """Return a repr short enough for a message, and without the content of files."""
+    try:
+        return _shown(value)
+    except RecursionError:
+        return f"<{type(value).__name__} nested without end>"
+
+
+def _shown(value: object) -> str:
     if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(_shown, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{shown(name)}: {shown(item)}' for name, item in value.items())}}}"[:_SHOWN]
+        return f"{{{', '.join(f'{_shown(name)}: {_shown(item)}' for name, item in value.items())}}}"[:_SHOWN]
+    if isinstance(value, PurePath):
+        return f"{type(value).__name__}({_shown(str(value))})"
     if isinstance(value, str):
         value = _without_secrets(value)
     if isinstance(value, int) and value.bit_length() > _SHOWN * 3:
@@ -62,9 +75,9 @@ def _without_secrets(value: str) -> str:
     """Cut a data URL's content, a link's query and its user: the one is a file, the others may be secrets."""
     if is_data_url(value):
         return f"{value[:_SHOWN].partition(',')[0]},..."
-    if "://" not in value and not is_remote(value):
+    if not is_remote(value) and not _LINK.search(value):
         return value
-    link, asks, _ = _USER.sub("//...@", value).partition("?")
+    link, asks, _ = _USER.sub(r"\1...@", value).partition("?")
     return f"{link}?..." if asks else link
 
 
@@ -246,12 +259,19 @@ CHECKS: dict[Any, Callable[[Any, "Attribute[Any]"], object]] = {
 }
 
 
+_WITH_PIXELS = (Sequence[Media], dict[str, Any])
+"""What may hold numpy's arrays."""
+
+
 def by_type(_: type[Any], found: "list[Attribute[Any]]") -> "list[Attribute[Any]]":
     """Give each field the check that its annotation calls for."""
     return [
         attribute.evolve(validator=is_flag)
         if attribute.type == bool | None
-        else attribute.evolve(converter=Converter(_typed(CHECKS[attribute.type], attribute.type), takes_field=True))
+        else attribute.evolve(
+            converter=Converter(_typed(CHECKS[attribute.type], attribute.type), takes_field=True),
+            eq_key=comparable if attribute.type in _WITH_PIXELS else None,
+        )
         for attribute in found
     ]
 

@@ -3,6 +3,7 @@
 Everything is asked of the type: Pillow's pictures make a copy of themselves when their `__array_interface__` is read.
 """
 
+from collections.abc import Mapping
 from numbers import Number
 from os import PathLike
 from typing import Any, Protocol
@@ -39,7 +40,7 @@ _REMOTE = ("http://", "https://", "data:", "ssupload:")
 
 def is_remote(value: object) -> bool:
     """Whether a media value goes out as it stands, rather than being a path on this machine."""
-    return isinstance(value, str) and value.lower().startswith(_REMOTE)
+    return isinstance(value, str) and value[:9].lower().startswith(_REMOTE)  # the rest may be megabytes
 
 
 def is_data_url(value: object) -> bool:
@@ -60,6 +61,18 @@ def is_readable(value: object) -> bool:
 def is_content(value: object) -> bool:
     """Whether it is a picture or clip itself rather than its name."""
     return isinstance(value, (bytes, bytearray, memoryview)) or is_pixels(value) or is_readable(value)
+
+
+def comparable(value: object) -> object:
+    """Return what equals its like exactly if a value does: two arrays, compared, are an array of answers instead."""
+    if isinstance(value, Mapping):
+        return {name: comparable(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value) is tuple, [comparable(item) for item in value]
+    if not is_pixels(value) or not hasattr(value, "shape"):  # pictures of Pillow have none, and compare as anything
+        return value
+    array: Any = value
+    return array.shape, str(array.dtype), array.tobytes()
 
 
 def kind_name(value: object) -> str:

@@ -31,7 +31,7 @@ from vidu_async.protocol.checks import (
     shown,
 )
 from vidu_async.protocol.errors import ValidationError
-from vidu_async.protocol.given import Media, is_content, is_remote
+from vidu_async.protocol.given import Media, comparable, is_content, is_remote
 from vidu_async.protocol.validation import references, verdicts
 
 
@@ -342,7 +342,7 @@ class RawRequest:
     """
 
     endpoint: str
-    fields: Mapping[str, Any] = field(converter=_as_dict, repr=shown)
+    fields: Mapping[str, Any] = field(converter=_as_dict, repr=shown, eq=comparable)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.endpoint, str) or not self.endpoint.strip("/"):

@@ -21,7 +21,7 @@ def is_out_of_reach(value: object) -> bool:
 def doubtful_links(name: str, items: Iterable[object]) -> Iterator[ValidationError]:
     """Doubt links that may not arrive, or that tell a secret."""
     for number, item in enumerate(items):
-        if isinstance(item, str) and item.lower().startswith(("http://", "https://")) and (risk := _risk(item)):
+        if isinstance(item, str) and item[:8].lower().startswith(("http://", "https://")) and (risk := _risk(item)):
             yield fault(f"{name}[{number}]", f"{risk}: {shown(item)}", item)
 
 
