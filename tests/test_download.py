@@ -70,6 +70,18 @@ async def test_a_target_is_a_folder_or_a_file(
     assert await vidu.download(task(server), given) == tmp_path / expected
 
 
+@pytest.mark.parametrize("target", ["plain", "device"])
+async def test_a_target_without_a_suffix_that_is_no_folder_is_that_file(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path, target: str
+) -> None:
+    """It is not taken for a folder, and not written to."""
+    (tmp_path / "plain").write_bytes(b"mine")
+    with pytest.raises(DownloadError, match="exists already|is a device"):
+        await vidu.download(task(server), tmp_path / "plain" if target == "plain" else "/dev/null")
+    assert server.connections == 0
+    assert await vidu.download(task(server), tmp_path / "plain", exists="overwrite") == tmp_path / "plain"
+
+
 async def test_no_download_carries_the_key(server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path) -> None:
     """Not even one from the gateway itself, and no cookies either."""
     seen: list[faulty.Asked] = []

@@ -381,7 +381,7 @@ def test_e09_fifteen_megabytes_are_what_one_inline_picture_may_have(tmp_path: Pa
     taken(path)
     path.write_bytes(png(size=15 * 2**20 + 1))
 
-    assert "Give URLs instead" in str(refused(path))
+    assert "give links" in str(refused(path))
 
 
 # Pixels

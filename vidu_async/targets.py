@@ -33,6 +33,8 @@ _MARK = 12
 """Characters by which a name that was cut is told from others."""
 _ENDS = ". "
 """What a name neither begins with (it would be hidden, or lead upwards) nor ends with (Windows drops it)."""
+_BEGINNING = "-" + _ENDS
+"""What else it does not begin with: a command would take it for an option."""
 _UNSAFE = frozenset('<>:"/\\|?*')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 """Names that are no files on Windows, with any suffix."""
@@ -133,7 +135,8 @@ def safe(name: str) -> str:
 
     Of a long one the end is cut off, which may be what tells it from others: a mark of all of it takes its place.
     """
-    shown = "".join("_" if char in _UNSAFE or not char.isprintable() else char for char in name).strip(_ENDS)
+    shown = "".join("_" if char in _UNSAFE or not char.isprintable() else char for char in name)
+    shown = shown.lstrip(_BEGINNING).rstrip(_ENDS)
     if len(whole := shown.encode()) > _STEM:
         mark = f"-{hashlib.sha256(whole).hexdigest()[:_MARK]}"
         shown = whole[: _STEM - len(mark)].decode(errors="ignore").strip(_ENDS) + mark
@@ -162,10 +165,11 @@ class Target:
             raise ConfigError(f"exists= must be error, skip, overwrite or rename, not {exists!r}")
         path = Path(target).expanduser()
         try:
-            is_folder = path.is_dir()
+            is_folder, is_file = path.is_dir(), os.path.lexists(path)
         except OSError as error:
             raise ConfigError(f"target {str(path)[:80]!r} cannot be used: {error.strerror}") from None
-        if is_folder or os.fspath(target).endswith(("/", os.sep)) or not path.suffix:
+        is_folder = is_folder or os.fspath(target).endswith(("/", os.sep)) or not (path.suffix or is_file)
+        if is_folder:
             return cls(path, stem, None, exists)
         if is_named:
             raise ConfigError(f"name= is for a folder, and {str(path)!r} names a file: give one of the two")
@@ -186,7 +190,7 @@ class Target:
 
         """
         usual = [suffix for made, suffix in SUFFIXES.items() if made.startswith(kind)]
-        suffixes = [self.suffix] if self.suffix else [*usual, ".bin"]
+        suffixes = [*usual, ".bin"] if self.suffix is None else [self.suffix]
         for path in (self.folder / f"{self.stem}{suffix}" for suffix in suffixes):
             if _is_there(path):
                 return path
@@ -194,7 +198,7 @@ class Target:
 
     def publish(self, part: Path, head: bytes) -> Path:
         """Give a whole part-file its final name, and never somebody else's: two may arrive at the same moment."""
-        suffix = self.suffix or SUFFIXES.get(kind_of(head) or "", ".bin")
+        suffix = SUFFIXES.get(kind_of(head) or "", ".bin") if self.suffix is None else self.suffix
         path = self.folder / f"{self.stem}{suffix}"
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise DownloadError(f"{path} would lie outside {self.folder}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import re
 from typing import TYPE_CHECKING
@@ -60,6 +61,8 @@ _TRY_TO_SAVE = 600.0
 """Seconds of one try to save: its own tries may each have met two minutes of silence."""
 _LONGEST = 600.0
 """Seconds after which it is tried again although the server asked for more."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What a disk says that takes no further result either."""
 _FULL = (RateLimitError, LimiterFullError)
 """Nothing is wrong: it is tried again as long as it takes."""
 _PASSING = (ConnectError, TransportError, RequestTimeoutError, *_FULL)
@@ -362,10 +365,18 @@ class Work:
             except DownloadError as error:
                 tries += not error.is_passing
                 trouble += pause + min(loop.time() - began, _TRY_TO_SAVE)
+                if error.errno in _NO_ROOM:
+                    self._stop_for_want_of_room(folder, error)
                 if tries >= _ATTEMPTS or trouble > _PATIENCE or self.is_stopped:
                     raise
             await self._pause(pause)
         raise AssertionError  # the waits never end
+
+    def _stop_for_want_of_room(self, folder: Path, error: DownloadError) -> None:
+        """Pay for nothing more that could not be saved."""
+        if not self.is_stopped:
+            _log.error("nothing more is submitted: %s. Make room in %s, and run the batch again", error.said, folder)
+            self.stop()
 
     def _tell(self) -> None:
         """Wake whoever waits for the budget."""

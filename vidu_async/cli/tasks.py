@@ -37,7 +37,7 @@ _STATES = [state.value for state in TaskState if state is not TaskState.UNKNOWN]
 _KINDS = ("type", "credit_remain", "concurrency_limit", "current_concurrency", "queue_count")
 """What is told of each kind of credits. https://platform.vidu.com/docs/get-account-info"""
 _NAME = (
-    "Names of the files, without suffix, such as '{model}-{task_id}'; without '{task_id}' in it a name that is taken is "
+    "Names of the files, without suffix, such as 'fox-{task_id}'; without '{task_id}' in it a name that is taken is "
     "an error.  [default: '{task_id}']"
 )
 DEADLINE = click.option("--deadline", type=DURATION, help="How long to wait.  [default: 1h, off-peak 49h]")
@@ -121,7 +121,7 @@ def cancel(settings: Settings, *, tasks: tuple[str, ...]) -> int:
     epilog=examples(
         "vidu-async download 911045603801182208 --out films",
         "vidu-async download 911045603801182208 911045603801182209 --deadline 2h",
-        "vidu-async download 911045603801182208 --variant cover --name '{model}-{task_id}-cover'",
+        "vidu-async download 911045603801182208 --variant cover --name 'cover-{task_id}'",
     )
 )
 @_TASKS
@@ -140,7 +140,10 @@ def download(
     name: str | None,
     variant: str,
 ) -> int:
-    """Wait until each TASK, an id or a handle's token, has ended, save its results and print their paths."""
+    """Wait until each TASK, an id or a handle's token, has ended, save its results and print their paths.
+
+    What is there already is not fetched again.
+    """
     settings.out = out
     # Under a name of any task's what is there may be another's result.
     exists: Exists = "skip" if name is None or "{task_id" in name else "error"

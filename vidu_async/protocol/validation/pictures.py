@@ -113,7 +113,7 @@ def _unlike(endpoint: str, seen: Sequence[Seen]) -> Iterator[tuple[str, tuple[bo
     sides = _alike(width, last_width) and _alike(height, last_height)
     readings = (sides, _alike(width * height, last_width * last_height))
     found = f"{width}x{height} and {last_width}x{last_height} pixels"
-    yield f"are {found}; the first and the last frame must be alike, within 0.8 to 1.25", readings
+    yield f"are {found}; the first and the last frame must be alike, within 0.8 to 1.25. Resize one of them", readings
 
 
 def _alike(one: int, other: int) -> bool:
