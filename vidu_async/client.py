@@ -366,8 +366,8 @@ class ViduClient:
         """Upload a picture to Vidu's storage, and return its URI: `ssupload:?id=...`, for requests to refer to it.
 
         The URI lasts for 7 days. Uploading costs no credits; no page says which creations of today take such URIs. A
-        picture that this client has uploaded in the last 6 days, by its content, is not uploaded again. Start as many as
-        you like: 16 go at once.
+        picture that this client has uploaded in the last 6 days, by its content, is not uploaded again. 16 go at once,
+        start as many as you like.
 
         Args:
             file: a path or bytes: PNG, JPEG or WebP, smaller than 10 MB.

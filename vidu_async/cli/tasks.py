@@ -37,8 +37,8 @@ _STATES = [state.value for state in TaskState if state is not TaskState.UNKNOWN]
 _KINDS = ("type", "credit_remain", "concurrency_limit", "current_concurrency", "queue_count")
 """What is told of each kind of credits. https://platform.vidu.com/docs/get-account-info"""
 _NAME = (
-    "Names of the files, without suffix, such as '{model}-{task_id}'; without '{task_id}' in it a name that is taken is "
-    "an error.  [default: '{task_id}']"
+    "Names of the files, without suffix, such as '{model}-{task_id}'; without '{task_id}' a name that is taken is an "
+    "error.  [default: '{task_id}']"
 )
 DEADLINE = click.option("--deadline", type=DURATION, help="How long to wait.  [default: 1h, off-peak 49h]")
 _TASKS = click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
