@@ -17,6 +17,7 @@ import faulty
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pictures import mp4
 from shelf import EXPIRED, MP4, Shelf
 
 from vidu_async import Creation, DownloadError, Limits, Task, TaskState, ViduClient
@@ -224,8 +225,18 @@ def test_a_length_that_is_not_kept_is_an_error(tmp_path: Path, script: faulty.Sc
 
 
 def test_half_a_film_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
-    """C03: where only the connection's end would say that it is all, nobody could tell."""
-    play(fails(tmp_path, "does not say where the result ends"), faulty.raw(b"HTTP/1.1 200 OK\r\n\r\n" + MP4[:200_000]))
+    """C03: where only the connection's end says that it is all, its own table of contents tells."""
+    head, film = b"HTTP/1.1 200 OK\r\n\r\n", mp4()
+    cut, whole = faulty.raw(head + film[:-100]), faulty.raw(head + film)
+    play(saves(tmp_path / "a", film), cut, cut, whole)
+    play(fails(tmp_path / "b", "what has come is cut short", is_passing=True), cut)
+
+
+def test_what_nobody_can_tell_to_be_whole_is_not_taken(tmp_path: Path) -> None:
+    """C03: a kind that says nothing of its length, from a server that does not either."""
+    play(
+        fails(tmp_path, "does not say where the result ends"), faulty.raw(b"HTTP/1.1 200 OK\r\n\r\nID3\4" + bytes(999))
+    )
 
 
 def test_a_chunked_film_is_whole_at_its_last_chunk(tmp_path: Path) -> None:
@@ -343,7 +354,7 @@ def test_answers_without_a_body_end(tmp_path: Path, status: int) -> None:
     """C05: the second one, too, which aiohttp reads from the same place; the event loop goes on."""
     nothing = faulty.raw(f"HTTP/1.1 {status} X\r\n\r\n".encode())
     for _ in range(2):
-        play(fails(tmp_path, f"does not say where the result ends|the link answered {status}"), nothing)
+        play(fails(tmp_path, f"answered an empty file|the link answered {status}"), nothing)
 
 
 def test_a_film_is_no_cover(tmp_path: Path) -> None:
@@ -384,8 +395,20 @@ def test_a_result_that_grows_beyond_measure_is_cut_off(tmp_path: Path, packed: b
 
 def test_a_compressed_result_comes_out_as_it_was_meant(tmp_path: Path) -> None:
     """C14: it was not asked for, so its length and its ranges are those of something else."""
-    packed = gzip.compress(MP4)
-    play(saves(tmp_path), faulty.answer(200, packed, Content_Encoding="gzip", ETag='"v1"'))
+    film = mp4()
+    cut, packed = gzip.compress(film)[:-1000], gzip.compress(film)
+    scripts = [faulty.answer(200, body, Content_Encoding="gzip", ETag='"v1"') for body in (cut, packed)]
+    play(saves(tmp_path, film), *scripts)
+
+
+def test_a_page_in_the_middle_does_not_cost_what_has_come(tmp_path: Path) -> None:
+    """C05: it is looked at before anything is begun anew."""
+    page = faulty.answer(200, b"<html>be back soon</html>")
+    shelf = Shelf(cuts=[300_000])
+    play(fails(tmp_path, "a page", left=[".77.part", ".77.part.etag"]), shelf, page)
+    rest = Shelf()
+    play(saves(tmp_path), rest)
+    assert rest.starts == ["300000"]
 
 
 # C09, C10: the disk

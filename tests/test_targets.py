@@ -126,6 +126,13 @@ def test_a_name_and_a_file_are_one_too_many(tmp_path: Path) -> None:
         Target.of(tmp_path / "fox.mp4", "fox", "error", is_named=True)
 
 
+@pytest.mark.parametrize("target", ["fox\0", "fo\0x.mp4", "~nobody-at-all/films/", "x" * 300])
+def test_a_target_that_is_none_is_refused(target: str) -> None:
+    """Before anything is fetched."""
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Target.of(target, "77", "error")
+
+
 def test_a_folder_that_leads_elsewhere_is_the_users_choice(tmp_path: Path) -> None:
     """Only the last part of a path must be what it seems."""
     (tmp_path / "real").mkdir()

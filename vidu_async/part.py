@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from vidu_async.pictures import Facts, look
 from vidu_async.protocol.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -127,6 +128,11 @@ class Part:
         first = self._file.read(length)
         self._file.seek(self.size)
         return first
+
+    def look(self) -> Facts:
+        """Return what its content is, and whether it is whole."""
+        with self._used(), self.path.open("rb") as file:
+            return look(file, self.size)
 
     def publish(self, name: Callable[[Path], Path]) -> Path:
         """Have a whole file moved to its final name, once all of it is on the disk; `name` does it."""

@@ -163,13 +163,16 @@ class Target:
         """
         if exists not in {"error", "skip", "overwrite", "rename"}:
             raise ConfigError(f"exists= must be error, skip, overwrite or rename, not {exists!r}")
-        path = Path(target).expanduser()
+        path = Path(target)
         try:
+            path = path.expanduser()
             is_folder, is_file = path.is_dir(), os.path.lexists(path)
-        except OSError as error:
-            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: {error.strerror}") from None
-        is_folder = is_folder or os.fspath(target).endswith(("/", os.sep)) or not (path.suffix or is_file)
-        if is_folder:
+        except (OSError, RuntimeError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: {said}") from None
+        if "\0" in str(path):
+            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: no path holds a null character")
+        if is_folder or os.fspath(target).endswith(("/", os.sep)) or not (path.suffix or is_file):
             return cls(path, stem, None, exists)
         if is_named:
             raise ConfigError(f"name= is for a folder, and {str(path)!r} names a file: give one of the two")
