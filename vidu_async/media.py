@@ -21,7 +21,7 @@ from vidu_async.in_hand import bytes_of
 from vidu_async.kinds import CLIPS, PICTURES, advice
 from vidu_async.local_files import LocalFile, Stamp, facts_of, stamp_of, why
 from vidu_async.protocol.catalog import BODY_LIMIT
-from vidu_async.protocol.checks import shown
+from vidu_async.protocol.checks import path_shown, shown
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.given import is_content, is_data_url, is_remote
 from vidu_async.protocol.validation.pictures import Seen, doubts, limit_of, refusals
@@ -187,7 +187,8 @@ def _found(value: str | PathLike[str], place: str) -> tuple[Path, Stamp]:
 
 
 def _unreadable(value: object, place: str, error: Exception) -> ValidationError:
-    said = f"{place}: {shown(str(value))} is neither an http(s) or data URL nor a readable file ({why(error)})"
+    name = path_shown(value) if isinstance(value, Path) else shown(str(value))
+    said = f"{place}: {name} is neither an http(s) or data URL nor a readable file ({why(error)})"
     return ValidationError(said, field=place, value=value)
 
 
