@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +31,7 @@ from vidu_async import (
     ViduClient,
 )
 from vidu_async.events import BatchSized, Event, ItemEnded, ItemTaken
-from vidu_async.testing import DROP_AFTER, Refusal, Reply, Serve, Simulator, Throttle, run_virtual
+from vidu_async.testing import DROP_AFTER, Refusal, Reply, Serve, Simulator, Throttle, run_in_thread, run_virtual
 from vidu_async.testing.intercept import Drop
 
 JOBS = Path(__file__).parent.parent / "examples" / "jobs.jsonl"
@@ -779,3 +781,34 @@ async def test_a_batch_runs_in_its_block_and_once(vidu: ViduClient) -> None:
         await anext(batch)
     with pytest.raises(ConfigError, match="once"):
         await batch.run()
+
+
+_NO_ROOM = """
+import asyncio, resource, signal, sys
+from vidu_async import Batch, Polling, TextToVideo, ViduClient
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
+
+async def main():
+    polling = Polling(min_interval=0.02, max_interval=0.05)
+    films = [TextToVideo(model="viduq3-turbo", prompt=f"fox {number}") for number in range(40)]
+    async with ViduClient(sys.argv[2], base_url=sys.argv[1], polling=polling) as vidu:
+        summary = await Batch(vidu, films, download=sys.argv[3], concurrency=2).run()
+    print(summary.succeeded, sum(summary.failed.values()), summary.is_whole)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_batch_whose_results_find_no_room_pays_for_nothing_more(tmp_path: Path) -> None:
+    """What is under way is tried to be saved; the rest is for the next run."""
+    with run_in_thread(Simulator(time_scale=0.001)) as sim:
+        command = [sys.executable, "-c", _NO_ROOM, sim.url, sim.api_key, str(tmp_path / "films")]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        said, logged = await process.communicate()
+        paid = len(sim.accepted)
+    succeeded, failed, is_whole = said.decode().split()
+    assert (succeeded, is_whole) == ("0", "False")
+    assert int(failed) == paid < 10
+    assert logged.decode().count("nothing more is submitted") == 1
+    assert f"Make room in {tmp_path / 'films'}, and run the batch again" in logged.decode()

@@ -260,6 +260,14 @@ def test_e19_a_link_that_was_mistyped_is_shown_without_its_secrets(link: str | P
         assert "5ecre7" not in f"{refused.value}{request!r}"
 
 
+def test_e17_a_missing_file_in_a_deep_folder_is_named() -> None:
+    """E17: a file of jobs may be far away; what is missing is at the end."""
+    asked = request_from_wire("img2video", {"model": "viduq3-turbo", "images": ["fox.png"]}, base_dir="/a-folder" * 20)
+
+    with pytest.raises(ValidationError, match=r"a-folder/fox\.png' is neither"):
+        resolved(asked.to_wire())
+
+
 @pytest.mark.parametrize("name", ["fox?.png", "why?/not=1.png", "fox@home/fox.png", "C:/fox@home/fox.png"])
 def test_e18_a_mistyped_path_is_shown_whole(name: str) -> None:
     """E18: or nobody finds the slip."""

@@ -7,6 +7,7 @@ anywhere. Each becomes a `LocalFile`, whose kind is read from its bytes (`pictur
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -22,7 +23,7 @@ from vidu_async.in_hand import bytes_of
 from vidu_async.kinds import CLIPS, PICTURES, advice
 from vidu_async.local_files import LocalFile, Stamp, facts_of, stamp_of, why
 from vidu_async.protocol.catalog import BODY_LIMIT
-from vidu_async.protocol.checks import shown
+from vidu_async.protocol.checks import path_shown, shown
 from vidu_async.protocol.errors import ValidationError
 from vidu_async.protocol.given import is_content, is_data_url, is_remote
 from vidu_async.protocol.validation.pictures import Seen, doubts, limit_of, refusals
@@ -192,16 +193,23 @@ def _found(value: str | PathLike[str], place: str) -> tuple[Path, Stamp]:
 
 
 def _unreadable(value: object, place: str, error: Exception) -> ValidationError:
-    text, reason = str(value), why(error)
-    scheme = _SCHEME.match(text)
-    if scheme:
-        reason = f"{scheme[1]}: is no link that Vidu follows"
-    elif len(text) > _LONG and _BASE64.fullmatch(text):
-        reason = "is it base64? Give the bytes, or put data:image/png;base64, with the right type before it"
-    elif isinstance(error, FileNotFoundError) and not Path(text).is_absolute():
-        reason = f"{reason} in {Path.cwd()}"
-    said = f"{place}: {shown(text)} is neither an http(s) or data URL nor a readable file ({reason})"
+    text = str(value)
+    name = path_shown(value) if isinstance(value, Path) else shown(text)
+    said = f"{place}: {name} is neither an http(s) or data URL nor a readable file ({_cause(text, error)})"
     return ValidationError(said, field=place, value=value)
+
+
+def _cause(text: str, error: Exception) -> str:
+    """Say what was probably meant by a text that is no file, or else what the system says of it."""
+    if scheme := _SCHEME.match(text):
+        return f"{scheme[1]}: is no link that Vidu follows"
+    if len(text) > _LONG and _BASE64.fullmatch(text):
+        return "is it base64? Give the bytes, or put data:image/png;base64, with the right type before it"
+    said = why(error)
+    if isinstance(error, FileNotFoundError) and not Path(text).is_absolute():
+        with contextlib.suppress(OSError):  # that folder may be gone, too
+            said += f" in {Path.cwd()}"
+    return said
 
 
 def files(value: object) -> Iterator[LocalFile]:

@@ -62,13 +62,18 @@ def _shown(value: object) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{_shown(name)}: {_shown(item)}' for name, item in value.items())}}}"[:_SHOWN]
     if isinstance(value, PurePath):
-        return f"{type(value).__name__}({_shown(str(value))})"
+        return f"{type(value).__name__}({path_shown(value)})"
     if isinstance(value, str):
         value = _without_secrets(value)
     if isinstance(value, int) and value.bit_length() > _SHOWN * 3:
         return f"a number of {value.bit_length()} bits"
     text = kind_name(value) if is_content(value) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def path_shown(path: PurePath) -> str:
+    """Return a path whole, since what matters most is at its end; a link may have been taken for one."""
+    return repr(_without_secrets(str(path)))
 
 
 def _without_secrets(value: str) -> str:
