@@ -260,6 +260,24 @@ def test_e19_a_link_that_was_mistyped_is_shown_without_its_secrets(link: str | P
         assert "5ecre7" not in f"{refused.value}{request!r}"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("s3://bucket/fox.png", "s3: is no link that Vidu follows"),
+        ("File:///etc/hostname", "File: is no link"),
+        (base64.b64encode(PNG * 9).decode(), "is it base64"),
+        ("f0x.png", "No such file or directory in /"),
+        ("/f0x.png", "No such file or directory)"),
+    ],
+)
+def test_e18_a_text_that_is_no_file_is_answered_with_what_was_probably_meant(text: str, said: str) -> None:
+    """E18: a link of another kind, the content itself, or a file that is looked for in the wrong folder."""
+    with pytest.raises(ValidationError) as refused:
+        resolved(picture(text))
+
+    assert said in str(refused.value)
+
+
 def test_e17_a_missing_file_in_a_deep_folder_is_named() -> None:
     """E17: a file of jobs may be far away; what is missing is at the end."""
     asked = request_from_wire("img2video", {"model": "viduq3-turbo", "images": ["fox.png"]}, base_dir="/a-folder" * 20)
