@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import faulty
 import pytest
 
 from vidu_async import (
@@ -16,6 +17,7 @@ from vidu_async import (
     BudgetExceededError,
     ConfigError,
     ConnectError,
+    DownloadError,
     IdempotencyConflictError,
     Limits,
     Outcome,
@@ -190,6 +192,23 @@ def test_a_network_that_stays_away_ends_the_item() -> None:
             assert isinstance(outcome.error, ConnectError)
             assert outcome.error.paid == "no"
             assert 3000 < asyncio.get_running_loop().time() - began < 3700
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("trouble", [faulty.hang, faulty.close, faulty.answer(503, b"")])
+def test_a_storage_that_stays_away_ends_the_item_too(tmp_path: Path, trouble: faulty.Script) -> None:
+    """After an hour, be it silent or quick to refuse; what was paid for can be fetched later."""
+
+    async def main() -> None:
+        async with faulty.FaultyServer() as server, ViduClient("test-key", base_url=server.url) as vidu:
+            server.looks = [faulty.success(f"{server.url}/film")]
+            server.others = {"GET /film": trouble}
+            began = asyncio.get_running_loop().time()
+            (outcome,) = (await outcomes(Batch(vidu, [("fox", asked("runs"))], download=tmp_path))).values()
+            assert isinstance(outcome.error, DownloadError)
+            assert outcome.error.paid == "yes"
+            assert 3000 < asyncio.get_running_loop().time() - began < 4400
 
     run_virtual(main())
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import imports, lifecycle, lost, waiting  # noqa: E402 - the checkout is found first
+from benchmarks import downloads, imports, lifecycle, lost, waiting  # noqa: E402 - the checkout is found first
 from benchmarks.contenders import DEFAULT, FRESH, LOOKS, OURS, TUNED, Kind, tuned  # noqa: E402
 from benchmarks.peers import PEERS, is_installed  # noqa: E402
 from benchmarks.report import Bar, Chart, Part, Row, Table, judged, markdown, svg  # noqa: E402
@@ -230,3 +230,11 @@ def test_the_command_writes_a_table_and_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "RESULTS.md").read_text("utf-8") == done.stdout
     assert "| `import vidu_async` against `import aiohttp` |" in done.stdout
     assert ET.parse(tmp_path / "results.svg").getroot().tag == f"{SVG}svg"
+
+
+def test_downloads_are_cut_and_compared() -> None:
+    """By both sides, which save the same bytes."""
+    cpu, memory = downloads.rows(rounds=1, count=3, size=3_000_000)
+
+    assert cpu[0] == "3 downloads at once of 3 MB, each cut 2 times: CPU, against aiohttp that reads and writes"
+    assert "files of 0.3 MB" in memory[0]

@@ -173,7 +173,7 @@ def test_a_body_may_be_as_large_as_vidu_takes_and_no_larger(is_text: bool) -> No
     room = "x" * (LIMIT - len(as_json(body)))
 
     assert body_of(resolved({**body, "b": room})).size == LIMIT
-    with pytest.raises(ValidationError, match="Give URLs instead") as refused:
+    with pytest.raises(ValidationError, match="give links") as refused:
         body_of(resolved({**body, "b": f"{room}x"}))
     assert (refused.value.value, refused.value.allowed) == (LIMIT + 1, (LIMIT,))
 
@@ -184,7 +184,7 @@ def test_a_body_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
     found = resolved({"images": [path]})
     path.unlink()
 
-    with pytest.raises(ValidationError, match="Give URLs instead"):
+    with pytest.raises(ValidationError, match="give links"):
         body_of(found)
 
 

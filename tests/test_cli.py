@@ -165,6 +165,23 @@ def test_tasks_are_listed_looked_at_waited_for_and_saved(sim: Simulator, capsys:
     assert capsys.readouterr().out == f"{sim.credits} credits left\n"
 
 
+def test_a_result_is_not_taken_for_anothers_of_the_same_name(
+    sim: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name of any task's does not say whose the file is; with the task's id in it, it is the same file again."""
+    assert run("run", *FOX) == 0
+    assert run("run", *FOX, "duration=4") == 0
+    first, second = (task.id for task in sim.accepted)
+    assert run("download", first, "--out", "more", "--name", "fox") == 0
+    capsys.readouterr()
+    assert run("download", second, "--out", "more", "--name", "fox") == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert "exists already" in err
+    for _ in range(2):
+        assert run("download", second, "--out", "more", "--name", "fox-{task_id}") == 0
+
+
 def test_a_task_that_waits_is_cancelled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sim: Simulator
 ) -> None:

@@ -155,7 +155,7 @@ def test_strict_is_a_flag() -> None:
 # What only the files show
 
 LONG, MOVING = png(2000, 500), animated_png()
-FRAMES = StartEndToVideo(model="viduq3-turbo", images=[png(1920, 1080), png(1280, 720)])
+FRAMES = StartEndToVideo(model="viduq3-turbo", images=[png(1000, 1000), png(1200, 1200)])
 SEEN: list[tuple[Any, str, str]] = [
     (ImageToVideo(model="viduq3-turbo", images=[LONG]), "images[0]", "exactly 4:1"),
     (ImageToVideo(model="viduq3-turbo", images=[MOVING]), "images[0]", "animated"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import faulty
 import pytest
+from attrs import evolve
 
 from vidu_async import ConfigError, Creation, DownloadError, Task, TaskState, Timeouts, ViduClient
 from vidu_async.kinds import SUFFIXES, kind_of
@@ -66,6 +70,18 @@ async def test_a_target_is_a_folder_or_a_file(
     assert await vidu.download(task(server), given) == tmp_path / expected
 
 
+@pytest.mark.parametrize("target", ["plain", "device"])
+async def test_a_target_without_a_suffix_that_is_no_folder_is_that_file(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path, target: str
+) -> None:
+    """It is not taken for a folder, and not written to."""
+    (tmp_path / "plain").write_bytes(b"mine")
+    with pytest.raises(DownloadError, match="exists already|is a device"):
+        await vidu.download(task(server), tmp_path / "plain" if target == "plain" else "/dev/null")
+    assert server.connections == 0
+    assert await vidu.download(task(server), tmp_path / "plain", exists="overwrite") == tmp_path / "plain"
+
+
 async def test_no_download_carries_the_key(server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path) -> None:
     """Not even one from the gateway itself, and no cookies either."""
     seen: list[faulty.Asked] = []
@@ -106,6 +122,42 @@ async def test_a_file_that_is_there_can_be_skipped_overwritten_or_stepped_aside(
     assert (tmp_path / "77.mp4").read_bytes() == b"mine"
     await vidu.download(task(server), tmp_path, exists="overwrite")
     assert (tmp_path / "77.mp4").read_bytes() == MP4
+
+
+async def test_what_comes_in_the_meantime_is_skipped_too(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """To skip is never to overwrite, and nothing else is left."""
+
+    async def film(connection: faulty.Connection, _: faulty.Asked) -> None:
+        (tmp_path / "77.mp4").write_bytes(b"mine")
+        await connection.answer(200, MP4)
+
+    server.others = {"GET /film": film}
+    assert await vidu.download(task(server), tmp_path, exists="skip") == tmp_path / "77.mp4"
+    assert (tmp_path / "77.mp4").read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["77.mp4"]
+
+
+async def test_a_picture_of_the_same_name_is_no_film(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """Such as its cover: that it is there does not make the film superfluous."""
+    (tmp_path / "77.jpg").write_bytes(b"cover")
+    film = evolve(task(server), type="img2video")
+    assert await vidu.download(film, tmp_path, exists="skip") == tmp_path / "77.mp4"
+    assert sorted(os.listdir(tmp_path)) == ["77.jpg", "77.mp4"]
+
+
+async def test_several_results_without_ids_are_all_saved(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """Some gateways name none."""
+    server.others["GET /other"] = faulty.answer(200, MP4 + b"other")
+    several = tuple(Creation(task_id="77", url=server.url + path) for path in ("/film", "/other"))
+    found = Task(id="77", state=TaskState.SUCCESS, creations=several)
+    paths = await vidu.download_all(found, tmp_path, exists="skip")
+    assert [path.read_bytes() for path in paths] == [MP4, MP4 + b"other"]
 
 
 async def test_an_unknown_word_for_exists_is_refused(
@@ -156,6 +208,54 @@ async def test_a_cancelled_download_leaves_nothing_behind(
     with pytest.raises(asyncio.CancelledError):
         await downloading
     assert os.listdir(tmp_path) == []
+
+
+class _Crowded(ThreadPoolExecutor):
+    """Threads of which no more can be started once `is_full`."""
+
+    is_full = False
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Start one, or say that there is none."""
+        if self.is_full:
+            raise RuntimeError("can't start new thread")
+        return super().submit(fn, *args, **kwargs)
+
+
+async def test_a_machine_without_threads_is_told(server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path) -> None:
+    """Rather than waited for: nobody would end the wait."""
+    threads = _Crowded()
+    asyncio.get_running_loop().set_default_executor(threads)
+
+    async def film(connection: faulty.Connection, _: faulty.Asked) -> None:
+        threads.is_full = True
+        await connection.answer(200, MP4)
+
+    server.others = {"GET /film": film}
+    with pytest.raises(DownloadError, match="cannot write the result: .*can't start new thread") as caught:
+        await asyncio.wait_for(vidu.download(task(server), tmp_path), 60)
+    assert caught.value.errno == errno.EAGAIN
+    threads.is_full = False
+
+
+async def test_a_file_that_is_taken_away_at_once_was_saved(
+    server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path
+) -> None:
+    """As by a program that watches the folder."""
+
+    class Watched(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            def watched() -> Any:
+                done = fn(*args, **kwargs)
+                with contextlib.suppress(FileNotFoundError):
+                    (tmp_path / "77.mp4").rename(tmp_path / "taken")
+                return done
+
+            return super().submit(watched)
+
+    asyncio.get_running_loop().set_default_executor(Watched())
+    assert await vidu.download(task(server), tmp_path) == tmp_path / "77.mp4"
+    assert os.listdir(tmp_path) == ["taken"]
 
 
 async def test_a_disk_that_refuses_is_told(server: faulty.FaultyServer, vidu: ViduClient, tmp_path: Path) -> None:

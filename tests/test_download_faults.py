@@ -17,6 +17,7 @@ import faulty
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pictures import mp4
 from shelf import EXPIRED, MP4, Shelf
 
 from vidu_async import Creation, DownloadError, Limits, Task, TaskState, ViduClient
@@ -196,6 +197,20 @@ def test_a_later_download_of_what_has_changed_begins_anew(tmp_path: Path) -> Non
     play(saves(tmp_path, other), Shelf(other, etag='"v2"'))
 
 
+def test_what_is_left_of_another_result_is_not_gone_on_with(tmp_path: Path) -> None:
+    """C02: an ETag tells apart the states of one result, not two."""
+    other = MP4[:32] + MP4[::-1]
+
+    async def steps(server: faulty.FaultyServer, vidu: ViduClient) -> None:
+        server.others["GET /other"] = Shelf(other)
+        with pytest.raises(DownloadError):
+            await vidu.download(Creation(task_id="1", url=f"{server.url}/film"), tmp_path / "fox.mp4")
+        path = await vidu.download(Creation(task_id="2", url=f"{server.url}/other"), tmp_path / "fox.mp4")
+        assert path.read_bytes() == other
+
+    play(steps, Shelf(cuts=[300_000] + [0] * 9))
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [
@@ -207,6 +222,27 @@ def test_a_later_download_of_what_has_changed_begins_anew(tmp_path: Path) -> Non
 def test_a_length_that_is_not_kept_is_an_error(tmp_path: Path, script: faulty.Script, said: str) -> None:
     """C03: and leaves nothing behind."""
     play(fails(tmp_path, said), script)
+
+
+def test_half_a_film_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    """C03: where only the connection's end says that it is all, its own table of contents tells."""
+    head, film = b"HTTP/1.1 200 OK\r\n\r\n", mp4()
+    cut, whole = faulty.raw(head + film[:-100]), faulty.raw(head + film)
+    play(saves(tmp_path / "a", film), cut, cut, whole)
+    play(fails(tmp_path / "b", "what has come is cut short", is_passing=True), cut)
+
+
+def test_what_nobody_can_tell_to_be_whole_is_not_taken(tmp_path: Path) -> None:
+    """C03: a kind that says nothing of its length, from a server that does not either."""
+    play(
+        fails(tmp_path, "does not say where the result ends"), faulty.raw(b"HTTP/1.1 200 OK\r\n\r\nID3\4" + bytes(999))
+    )
+
+
+def test_a_chunked_film_is_whole_at_its_last_chunk(tmp_path: Path) -> None:
+    """C03: which is waited for."""
+    chunk = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(MP4), MP4)
+    play(saves(tmp_path), faulty.raw(chunk), faulty.raw(chunk + b"0\r\n\r\n"))
 
 
 def test_a_length_that_was_a_lie_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -301,6 +337,9 @@ def test_a_silent_server_is_asked_again(tmp_path: Path) -> None:
         b"<!DOCTYPE html><html>log in to see this film</html>",
         b'{"code": 403, "message": "expired"}',
         "Quota exceeded, sorry é…".encode() * 9,
+        "<html><title>错误</title>".encode("gbk"),
+        "<html>é</html>".encode("utf-16"),
+        '{"错误": 403}'.encode("gbk"),
         b"\x89PNG\r\n\x1a\n" + bytes(100),
         b"\xff\xd8\xff\xe0" + bytes(100),
     ],
@@ -308,6 +347,14 @@ def test_a_silent_server_is_asked_again(tmp_path: Path) -> None:
 def test_a_page_or_a_picture_is_no_film(tmp_path: Path, page: bytes) -> None:
     """C05: whatever its status and type say."""
     play(fails(tmp_path, "the link answered", is_passing=False), faulty.answer(200, page, Content_Type="video/mp4"))
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_answers_without_a_body_end(tmp_path: Path, status: int) -> None:
+    """C05: the second one, too, which aiohttp reads from the same place; the event loop goes on."""
+    nothing = faulty.raw(f"HTTP/1.1 {status} X\r\n\r\n".encode())
+    for _ in range(2):
+        play(fails(tmp_path, f"answered an empty file|the link answered {status}"), nothing)
 
 
 def test_a_film_is_no_cover(tmp_path: Path) -> None:
@@ -330,7 +377,8 @@ def test_a_result_beyond_all_measure_is_refused(tmp_path: Path) -> None:
 def test_a_result_that_grows_beyond_measure_is_cut_off(tmp_path: Path, packed: bool) -> None:
     """C06 and C14: no length is announced, and what counts is what comes out."""
     content, coding = MP4 + bytes(5_000_000), "Content-Encoding: gzip\r\n" if packed else ""
-    head = f"HTTP/1.1 200 OK\r\n{coding}Connection: close\r\n\r\n".encode()
+    head = f"HTTP/1.1 200 OK\r\n{coding}Transfer-Encoding: chunked\r\n\r\n".encode()
+    sent = gzip.compress(content) if packed else content
 
     async def steps(server: faulty.FaultyServer, vidu: ViduClient) -> None:
         async def never() -> Creation:
@@ -342,13 +390,25 @@ def test_a_result_that_grows_beyond_measure_is_cut_off(tmp_path: Path, packed: b
             await wanted.run(vidu._bind())
         assert os.listdir(tmp_path) == []
 
-    play(steps, faulty.raw(head + (gzip.compress(content) if packed else content)))
+    play(steps, faulty.raw(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(sent), sent)))
 
 
 def test_a_compressed_result_comes_out_as_it_was_meant(tmp_path: Path) -> None:
     """C14: it was not asked for, so its length and its ranges are those of something else."""
-    packed = gzip.compress(MP4)
-    play(saves(tmp_path), faulty.answer(200, packed, Content_Encoding="gzip", ETag='"v1"'))
+    film = mp4()
+    cut, packed = gzip.compress(film)[:-1000], gzip.compress(film)
+    scripts = [faulty.answer(200, body, Content_Encoding="gzip", ETag='"v1"') for body in (cut, packed)]
+    play(saves(tmp_path, film), *scripts)
+
+
+def test_a_page_in_the_middle_does_not_cost_what_has_come(tmp_path: Path) -> None:
+    """C05: it is looked at before anything is begun anew."""
+    page = faulty.answer(200, b"<html>be back soon</html>")
+    shelf = Shelf(cuts=[300_000])
+    play(fails(tmp_path, "a page", left=[".77.part", ".77.part.etag"]), shelf, page)
+    rest = Shelf()
+    play(saves(tmp_path), rest)
+    assert rest.starts == ["300000"]
 
 
 # C09, C10: the disk
@@ -490,6 +550,18 @@ def test_a_signed_link_goes_out_as_it_was_signed(tmp_path: Path) -> None:
 
     play(steps, shelf)
     assert [asked.path for asked in shelf.asked] == [f"/film?{query}"]
+
+
+@pytest.mark.parametrize("link", ["127.0.0.1:1?sig=hush", "127.0.0.1:1#hush", "fox:hush@127.0.0.1:1/film"])
+def test_what_a_link_is_signed_with_is_told_to_nobody(tmp_path: Path, link: str) -> None:
+    """Also if it has no path, or a password."""
+
+    async def steps(_: faulty.FaultyServer, vidu: ViduClient) -> None:
+        with pytest.raises(DownloadError, match=r"127\.0\.0\.1:1 cannot be reached") as caught:
+            await vidu.download(Creation(task_id="77", url=f"http://{link}"), tmp_path)
+        assert "hush" not in str(caught.value)
+
+    play(steps, Shelf())
 
 
 # C15: two at once

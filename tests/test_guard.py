@@ -35,6 +35,9 @@ PRIVATE = [
     "64:ff9b::a00:1",
     "2002:a00:1::1",
     "fec0::1",
+    "::127.0.0.1",
+    "::ffff:0:10.0.0.1",
+    "64:ff9b:1::a00:1",
 ]
 BEYOND = [
     "169.254.169.254",
@@ -194,6 +197,18 @@ async def test_nothing_is_uploaded_to_where_nothing_should_go(address: str) -> N
         with pytest.raises(ProtocolError, match="an address of a local network"):
             await vidu.upload((Path(__file__).parent.parent / "examples" / "dawn.png").read_bytes())
         assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "link", ["http://127.0.0.1:99999/a", "http://[::1/a", "http://[zz]/a", f"http://{'a' * 70}.com/a", "http://a..b/a"]
+)
+async def test_what_is_no_address_is_not_tried_again(tmp_path: Path, link: str) -> None:
+    """It will be none in an hour either."""
+    async with ViduClient("test-key", base_url="http://127.0.0.1:1") as vidu:
+        with pytest.raises(DownloadError, match=r"is no URL|is no name of a host") as caught:
+            await vidu.download(Creation(task_id="7", url=f"{link}?sig=hush"), tmp_path)
+    assert not caught.value.is_passing
+    assert "hush" not in str(caught.value)
 
 
 async def test_a_links_own_scheme_is_looked_at_too(tmp_path: Path) -> None:

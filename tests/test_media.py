@@ -309,7 +309,7 @@ def test_files_that_do_not_fit_into_a_body_are_refused(tmp_path: Path, count: in
     """20 MiB is what the API takes, base64 and all."""
     path = write(tmp_path / "fox.png", png(size=LIMIT // count))
 
-    with pytest.raises(ValidationError, match="URLs") as refused:
+    with pytest.raises(ValidationError, match="links") as refused:
         resolved({"images": [path] * count})
 
     assert refused.value.allowed == (LIMIT,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_a_part_that_is_not_worth_it_is_not_kept(tmp_path: Path) -> None:
 
 _OTHER = """
 import sys
+import threading
 from pathlib import Path
 from vidu_async.part import Part
 Part.open(Path(sys.argv[1]), "77", shares=True)
@@ -148,3 +150,77 @@ def test_each_target_has_a_part_of_its_own_however_long_its_name(tmp_path: Path)
 def test_a_strong_etag_is_known(etag: str, is_it: bool) -> None:
     """RFC 9110: only that promises the same bytes."""
     assert is_strong(etag) is is_it
+
+
+def test_a_part_of_another_result_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Two results may have the same ETag, such as a number of their own."""
+    part = Part.open(tmp_path, "film.mp4", "7 1 url", shares=True)
+    part.begin('"1"')
+    part.append(b"half")
+    part.close(keeps=True)
+
+    for what, held in (("7 1 url", 4), ("8 1 url", 0)):
+        part = Part.open(tmp_path, "film.mp4", what, shares=True)
+        assert part.size == held
+        part.close(keeps=True)
+
+
+def test_a_note_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """Its name can be guessed, and what it holds is a server's."""
+    (tmp_path / "precious").write_bytes(b"mine")
+    (tmp_path / ".77.part.etag").symlink_to(tmp_path / "precious")
+    left_behind(tmp_path)
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+    assert not (tmp_path / ".77.part.etag").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself"])
+def test_a_note_that_is_no_file_says_nothing_and_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    """The part-file is closed all the same, which a warning would tell."""
+    note = left_behind(tmp_path).with_name(".77.part.etag")
+    note.unlink()
+    if kind == "link to itself":
+        note.symlink_to(note)
+    else:
+        (os.mkfifo if kind == "pipe" else Path.mkdir)(note)
+    part = Part.open(tmp_path, "77", shares=True)
+    assert (part.etag, part.size) == (None, 0)
+    part.close(keeps=False)
+
+
+def test_whoever_leaves_a_part_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """The thread that waits for it closes the part-file when it has done, and what it was doing is done."""
+    part = Part.open(tmp_path, "77", shares=True)
+    part.begin('"v1"')
+    part.append(b"whole")
+    moving, go_on = threading.Event(), threading.Event()
+
+    def move(path: Path) -> Path:
+        moving.set()
+        assert go_on.wait(60)
+        return path.replace(tmp_path / "77.mp4")
+
+    thread = threading.Thread(target=part.publish, args=(move,))
+    thread.start()
+    assert moving.wait(60)
+    part.close(keeps=True)  # while the thread still works
+    assert os.listdir(tmp_path) == [".77.part"]
+    go_on.set()
+    thread.join()
+    assert os.listdir(tmp_path) == ["77.mp4"]
+
+
+def test_a_part_that_was_left_is_kept_or_not_as_was_said(tmp_path: Path) -> None:
+    """Also if the thread that had it fails."""
+    part = Part.open(tmp_path, "77", shares=True)
+    part.begin('"v1"')
+    part.append(b"whole")
+
+    def refuse(_: Path) -> Path:
+        part.close(keeps=True)
+        raise DownloadError("exists already")
+
+    with pytest.raises(DownloadError):
+        part.publish(refuse)
+    assert os.listdir(tmp_path) == []
+    Part.open(tmp_path, "77", shares=True).close(keeps=False)  # it is free

@@ -381,7 +381,7 @@ def test_e09_fifteen_megabytes_are_what_one_inline_picture_may_have(tmp_path: Pa
     taken(path)
     path.write_bytes(png(size=15 * 2**20 + 1))
 
-    assert "Give URLs instead" in str(refused(path))
+    assert "give links" in str(refused(path))
 
 
 # Pixels
@@ -431,10 +431,10 @@ def test_e11_a_small_picture_is_taken_where_no_page_says_otherwise(endpoint: str
 
 
 @pytest.mark.parametrize(
-    ("first", "last"), [((1920, 1080), (500, 500)), ((1000, 1000), (1300, 400)), ((400, 1300), (1000, 1000))]
+    ("first", "last"), [((1920, 1080), (1280, 720)), ((1000, 1000), (1300, 400)), ((400, 1300), (1000, 1000))]
 )
 def test_e21_frames_that_are_unlike_in_every_way_are_refused(first: tuple[int, int], last: tuple[int, int]) -> None:
-    """E21: by their sides, by their pixels and by their proportions."""
+    """E21: by their sides and by their pixels; the same proportions are no excuse."""
     with pytest.raises(ValidationError, match="0.8 to 1.25") as caught:
         taken(png(*first), png(*last), endpoint="start-end2video")
 
@@ -444,19 +444,18 @@ def test_e21_frames_that_are_unlike_in_every_way_are_refused(first: tuple[int, i
 @pytest.mark.parametrize(
     ("first", "last"),
     [
-        pytest.param((1920, 1080), (1280, 720), id="the same proportions"),
         pytest.param((1600, 900), (900, 1600), id="as many pixels"),
-        pytest.param((1000, 1000), (1200, 820), id="similar sides"),
+        pytest.param((1000, 1000), (1200, 1200), id="similar sides"),
     ],
 )
 def test_e21_frames_that_are_alike_in_one_way_are_in_doubt(first: tuple[int, int], last: tuple[int, int]) -> None:
-    """E21: "resolution" may mean either, and other pages of the same rule compare the proportions."""
+    """E21: "resolution" may mean either."""
     (doubt,) = taken(png(*first), png(*last), endpoint="start-end2video").doubts
 
     assert doubt.field == "images"
 
 
-@pytest.mark.parametrize("last", [(1000, 1000), (1000, 800), (1000, 1250), (800, 1000)])
+@pytest.mark.parametrize("last", [(1000, 1000), (1000, 800), (1000, 1250), (800, 1000), (1200, 820)])
 def test_e21_frames_that_are_alike_are_in_no_doubt(last: tuple[int, int]) -> None:
     """E21: 0.8 and 1.25 belong to what is alike."""
     assert taken(png(1000, 1000), png(*last), endpoint="start-end2video").doubts == ()

@@ -29,8 +29,10 @@ HOSTILE = {
     "fox\u200b\n\ud800": "fox___",
     "fox. . ": "fox",
     ".fox": "fox",
-    "x" * 300: "x" * 150,
-    "é" * 300: "é" * 75,
+    "--force": "force",
+    "-fox-": "fox-",
+    "x" * 300: "x" * 137 + "-0d4e2ca9e9cb",
+    "é" * 300: "é" * 68 + "-7250b66610f8",
     "🦊 läuft": "🦊 läuft",
     'a<b>|?*"': "a_b_____",
 }
@@ -57,7 +59,7 @@ def test_any_name_stays_in_its_folder(name: str) -> None:
     assert path.resolve().parent == folder
     assert path.name == path.name.strip()
     assert len(path.name.encode()) <= 155
-    assert not path.name.startswith(".")
+    assert not path.name.startswith((".", "-"))
     assert path.name.isprintable()
 
 
@@ -75,7 +77,22 @@ def test_whatever_a_server_answers_makes_a_plain_name(task_id: str, name: str, m
 
     for template in (None, "{task_id}-{creation_id}-{model}"):
         stem = stem_of(done, film, "cover_url", template)
-        assert re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,149}", stem, re.ASCII) or stem[0] == "-"
+        assert re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,149}", stem, re.ASCII)
+
+
+def test_several_results_have_several_names() -> None:
+    """By their ids; by their places where ids lack or are the same, to a file system at least."""
+    for ids in ((None, None), ("", "a"), ("0", "0"), ("a", "A"), ("a/b", "a:b"), (None, "1")):
+        creations = tuple(Creation(task_id="7", id=name, url=f"https://x/{n}") for n, name in enumerate(ids))
+        several = Task(id="7", state=TaskState.SUCCESS, creations=creations)
+        for name, expected in ((None, ["7-1", "7-2"]), ("fox {creation_id}", ["fox 1", "fox 2"])):
+            assert [stem_of(several, one, "url", name) for one in creations] == expected
+
+
+def test_a_long_name_is_still_told_from_others() -> None:
+    """What tells them apart often stands at the end."""
+    assert safe("x" * 200 + "1") != safe("x" * 200 + "2")
+    assert safe("x" * 150) == "x" * 150
 
 
 def test_a_template_is_filled_with_what_is_known() -> None:
@@ -109,6 +126,13 @@ def test_a_name_and_a_file_are_one_too_many(tmp_path: Path) -> None:
         Target.of(tmp_path / "fox.mp4", "fox", "error", is_named=True)
 
 
+@pytest.mark.parametrize("target", ["fox\0", "fo\0x.mp4", "~nobody-at-all/films/", "x" * 300])
+def test_a_target_that_is_none_is_refused(target: str) -> None:
+    """Before anything is fetched."""
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Target.of(target, "77", "error")
+
+
 def test_a_folder_that_leads_elsewhere_is_the_users_choice(tmp_path: Path) -> None:
     """Only the last part of a path must be what it seems."""
     (tmp_path / "real").mkdir()
@@ -134,7 +158,7 @@ def test_where_there_are_no_hard_links_a_name_is_still_nobody_elses(tmp_path: Pa
 
 
 def test_a_creation_asked_for_anew_is_the_same_one() -> None:
-    """By its id; by its place where ids change or lack."""
+    """By its id; by its place where ids change or lack, and never another's."""
     one, two = Creation(task_id="7", id="a"), Creation(task_id="7", id="b")
     before = Task(id="7", state=TaskState.SUCCESS, creations=(one, two))
     turned = Task(id="7", state=TaskState.SUCCESS, creations=(two, one))
@@ -142,6 +166,14 @@ def test_a_creation_asked_for_anew_is_the_same_one() -> None:
 
     assert again(two, before, turned) is two
     assert again(two, before, renamed) is renamed.creations[1]
-    assert again(two, two, renamed) is renamed.creations[0]
+    fewer = Task(id="7", state=TaskState.SUCCESS, creations=(one,))
+    assert again(Creation(task_id="7"), Creation(task_id="7"), fewer) is one
+    for found, now in (
+        (before, fewer),
+        (two, renamed),
+        (before, Task(id="7", state=TaskState.SUCCESS, creations=(one, one))),
+    ):
+        with pytest.raises(DownloadError, match=f"7 has {len(now.creations)} results, and none is known to be this"):
+            again(two, found, now)
     with pytest.raises(DownloadError, match="no result"):
         again(one, before, Task(id="7", state=TaskState.FAILED))

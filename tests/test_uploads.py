@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import faulty
+import pictures
 import pytest
 from fates import crowded
 from stored import BEGIN, ETAG, FINISH, KEY, PUT, SIGNATURE, TAKEN, URI, Site, picture, png, site
@@ -25,6 +26,7 @@ from vidu_async import (
     RateLimitError,
     RequestTimeoutError,
     ServerError,
+    Timeouts,
     TransportError,
     UnsupportedError,
     ValidationError,
@@ -123,6 +125,7 @@ async def test_a_large_picture_takes_little_memory(tmp_path: Path) -> None:
         ("empty.png", "an empty file"),
         (b"GIF89a" + bytes(500), "not image/gif"),
         (png(LIMIT), f"file must be smaller than {LIMIT} bytes to be uploaded, not {LIMIT}"),
+        (pictures.png(500, 100), "file is 500x100 pixels, which is 5:1"),
         ([png(500)], "file must be a picture of this machine"),
         (None, "file must be a picture of this machine"),
         (7, "file must be a picture of this machine"),
@@ -657,6 +660,27 @@ async def test_a_failed_upload_is_not_remembered() -> None:
         with pytest.raises(APIError):
             await at.vidu.upload(png(500))
         assert await at.vidu.upload(png(500)) == URI
+
+
+def test_pictures_that_wait_for_their_turn_do_not_fail_for_it() -> None:
+    """A storage that many go to is slow to each, and no place is asked for before it is needed."""
+
+    async def slowly(connection: faulty.Connection, asked: faulty.Asked) -> None:
+        await asyncio.sleep(100)
+        await TAKEN(connection, asked)
+
+    async def main() -> None:
+        async with site(timeouts=Timeouts(connect=10, read=120, write=60)) as at:
+            at.storage.others[PUT] = slowly
+            uploads = [asyncio.create_task(at.vidu.upload(png(500, salt=number))) for number in range(150)]
+            while not at.storage.asked:
+                await asyncio.sleep(1)
+            assert at.counted["begin"] == 16
+            assert set(await asyncio.gather(*uploads)) == {URI}
+            assert at.counted == {"begin": 150, "put": 150, "finish": 150}
+            assert at.storage.most_open == 16
+
+    run_virtual(main())
 
 
 async def test_only_so_many_pictures_are_remembered() -> None:

@@ -121,7 +121,7 @@ def body_of(resolved: Mapping[str, Any]) -> Body:
     *rest, end = _pieces(last)
     body = Body((*parts, *rest), end)
     if body.size > BODY_LIMIT:
-        said = f"the request takes {body.size} bytes; Vidu accepts {BODY_LIMIT}. Give URLs instead"
+        said = f"the request takes {body.size} bytes; Vidu accepts {BODY_LIMIT}. Send less, or give links"
         raise ValidationError(said, value=body.size, allowed=(BODY_LIMIT,))
     return body
 

@@ -366,10 +366,12 @@ class ViduClient:
         """Upload a picture to Vidu's storage, and return its URI: `ssupload:?id=...`, for requests to refer to it.
 
         The URI lasts for 7 days. Uploading costs no credits; no page says which creations of today take such URIs. A
-        picture that this client has uploaded in the last 6 days, by its content, is not uploaded again.
+        picture that this client has uploaded in the last 6 days, by its content, is not uploaded again. Start as many
+        as you like: 16 go at once.
 
         Args:
-            file: a path or bytes: PNG, JPEG or WebP, smaller than 10 MB.
+            file: a picture as requests take it (a path, bytes, an open file, Pillow's or numpy's), which is PNG, JPEG
+                or WebP, smaller than 10 MB, and from 1:4 to 4:1.
 
         Raises:
             ValidationError: it is missing, of another kind or too large, or has changed since it was looked at.
@@ -620,8 +622,9 @@ class ViduClient:
             target: a folder (it exists, ends with a slash or has no suffix), or a file.
             exists: what to do if the file is there: "error", "skip", "overwrite" or "rename".
             name: the file's name in a folder, which may hold `{task_id}`, `{creation_id}`, `{index}` (from 1),
-                `{variant}`, `{model}` and `{type}`. What no file's name should hold becomes `_`. By default it is the
-                task id, with the creation's id where there are several; the suffix is always that of the content.
+                `{variant}`, `{model}` and `{type}`, empty where no answer has told them. What no file's name should
+                hold becomes `_`. By default it is the task id, with the creation's id (or place) where there are
+                several; the suffix is that of the content.
             variant: "url", "cover_url" or "watermarked_url".
 
         Raises:
@@ -669,7 +672,7 @@ class ViduClient:
 
         wanted = Download(creation, place, variant, kind_expected(found, variant), told, refresh, writer=self._appender)
         path = await wanted.run(self._bind())
-        self._report(Downloaded(task_id=creation.task_id, path=str(path), size=path.stat().st_size))
+        self._report(Downloaded(task_id=creation.task_id, path=str(path), size=_size_of(path)))
         return path
 
     # Beginning and ending
@@ -739,6 +742,14 @@ def _listed(name: str, values: Iterable[str] | None, allowed: list[TaskState] | 
             names = ", ".join(allowed)
             raise ValidationError(f"{name} must be of {names}, not {value!r}", field=name, value=value, allowed=allowed)
     return found
+
+
+def _size_of(path: Path) -> int:
+    """Return how many bytes a file has; 0 if somebody has taken it away already, as whoever watches its folder may."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _outcome_or_error(completed: Completed, handle: TaskHandle) -> Task | ViduError:

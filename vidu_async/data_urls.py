@@ -10,8 +10,8 @@ import re
 
 from vidu_async.protocol.errors import ValidationError
 
-_HEAD = re.compile(r"data:([^,]*),", re.IGNORECASE)
-_TYPE = re.compile(r"([\w.+-]+/[\w.+-]+);base64", re.ASCII | re.IGNORECASE)
+_HEAD = re.compile(r"data:([^,]*),")
+_TYPE = re.compile(r"([\w.+-]+/[\w.+-]+);base64", re.ASCII)
 _ALIASES = {
     "image/jpg": "image/jpeg",
     "video/mov": "video/quicktime",

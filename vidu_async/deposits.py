@@ -56,6 +56,8 @@ _REFUSED, _ADVICE = "the storage refused the picture", "Upload it again, or give
 _REMEMBERED = 6 * 86_400.0
 """Seconds for which a URI is given again. It lasts for a day more."""
 _PIECE = 64 * 1024
+_AT_ONCE = 16
+"""Pictures on their way. The others have no place yet that could expire, nor a deadline that passes in a queue."""
 _HELD = 4 * _PIECE
 """Bytes of a file in memory at once: reading them takes a thread, whose start is not free."""
 
@@ -113,6 +115,7 @@ class Deposits:
     _known: dict[str, tuple[str, float]] = field(factory=dict, init=False, repr=False)
     """URIs, and until when they are given again, by the hash of what they stand for; the oldest first."""
     _under_way: dict[str, _Delivery] = field(factory=dict, init=False, repr=False)
+    _room: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_AT_ONCE), init=False, repr=False)
 
     async def placed(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return a resolved body with the URIs of its large pictures in their places.
@@ -158,6 +161,7 @@ class Deposits:
             self._loop = loop
             self._known.clear()
             self._under_way.clear()
+            self._room = asyncio.Semaphore(_AT_ONCE)
         uri, until = self._known.get(digest, ("", 0.0))
         return uri if loop.time() < until else ""
 
@@ -191,7 +195,8 @@ class Deposits:
 
     async def _deliver(self, delivery: _Delivery) -> str:
         """Put a picture into the storage, and note its URI."""
-        uri = await self._put(delivery.file)
+        async with self._room:
+            uri = await self._put(delivery.file)
         self._known.pop(delivery.digest, None)
         self._known[delivery.digest] = uri, asyncio.get_running_loop().time() + _REMEMBERED
         if len(self._known) > self.most:

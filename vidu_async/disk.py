@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+_Job = tuple["Part", list[bytes], asyncio.Future[None]]
+"""What is written where, and who waits for it."""
+
+
 @define(eq=False)
 class Appender:
     """Writes what the downloads of an event loop have received: one thread at a time does it, for all that wait.
@@ -24,7 +30,7 @@ class Appender:
     A thread for each would cost more than the writing.
     """
 
-    _waiting: list[tuple[Part, list[bytes], asyncio.Future[None]]] = field(factory=list, init=False)
+    _waiting: list[_Job] = field(factory=list, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def append(self, part: Part, pieces: list[bytes]) -> None:
@@ -45,14 +51,25 @@ class Appender:
     async def _write(self) -> None:
         while self._waiting:
             jobs, self._waiting = self._waiting, []
-            errors = await asyncio.to_thread(lambda jobs: [_error_of(part, pieces) for part, pieces, _ in jobs], jobs)
-            for (_, _, done), error in zip(jobs, errors, strict=True):
+            try:
+                errors = await _threaded(partial(_errors_of, jobs))
+            except OSError as error:
+                errors = [error for _ in jobs]
+            except asyncio.CancelledError:  # with all tasks: nobody is to wait for what no one does any more
+                for _, _, done in (*jobs, *self._waiting):
+                    done.cancel()
+                raise
+            for (_, _, done), failure in zip(jobs, errors, strict=True):
                 if done.done():
                     continue  # whoever waited was cancelled
-                if error is None:
+                if failure is None:
                     done.set_result(None)
                 else:
-                    done.set_exception(error)
+                    done.set_exception(failure)
+
+
+def _errors_of(jobs: list[_Job]) -> list[Exception | None]:
+    return [_error_of(part, pieces) for part, pieces, _ in jobs]
 
 
 def _error_of(part: Part, pieces: list[bytes]) -> Exception | None:
@@ -66,10 +83,24 @@ def _error_of(part: Part, pieces: list[bytes]) -> Exception | None:
 async def in_thread(call: Callable[[], T]) -> T:
     """Do something to the disk in a thread, and say so if the disk is what refused."""
     try:
-        return await asyncio.to_thread(call)
+        return await _threaded(call)
     except OSError as error:
         failure = _refusal(error)
     raise failure
+
+
+async def _threaded(call: Callable[[], T]) -> T:
+    """Do something in a thread.
+
+    Raises:
+        OSError: as `call`, or there are no more threads to be had.
+
+    """
+    try:
+        done = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from None
+    return await done
 
 
 def at_once(call: Callable[[], T]) -> T:

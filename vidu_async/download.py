@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from vidu_async.disk import Appender, at_once, in_thread
-from vidu_async.kinds import HEAD, kind_of
+from vidu_async.kinds import CLIPS, HEAD, PICTURES, kind_of
 from vidu_async.part import Part
 from vidu_async.protocol.errors import (
     ConnectError,
@@ -58,6 +58,8 @@ _ERROR = 1024
 
 _RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})")
 _PARTIAL, _BEYOND, _TOO_MANY = 206, 416, 429
+_ENDS = frozenset({"content-length", "transfer-encoding"})
+"""One of these says where an answer ends; else its connection's end does, which proves nothing."""
 _EXPIRED = frozenset({401, 403, 404, 410})
 
 
@@ -65,8 +67,8 @@ class _StaleLinkError(DownloadError):
     """The link is no longer any good; a fresh one may be."""
 
 
-class _NoResultError(DownloadError):
-    """What arrives is no result, and is not kept."""
+class _TooLargeError(DownloadError):
+    """What has arrived is not kept."""
 
 
 class _PassingError(DownloadError):
@@ -112,7 +114,7 @@ class Download:
 
         """
         target = self.target
-        present = await in_thread(target.present)
+        present = await in_thread(partial(target.present, self.kind))
         if present and target.exists == "skip":
             return present
         if present and target.exists == "error":
@@ -136,13 +138,14 @@ class Download:
     async def _saved(self, transport: Transport) -> Path:
         folder, title = self.target.folder, self.target.title
         await in_thread(partial(folder.mkdir, parents=True, exist_ok=True))
-        part = at_once(partial(Part.open, folder, title, shares=self.target.exists != "rename"))
+        what = f"{self.creation.task_id} {self.creation.id} {self.variant}"
+        part = at_once(partial(Part.open, folder, title, what, shares=self.target.exists != "rename"))
         keeps = True
         try:
             await self._receive_all(transport, part)
             head = part.head(HEAD)
             return await in_thread(partial(part.publish, lambda path: self.target.publish(path, head)))
-        except _NoResultError:
+        except _TooLargeError:
             keeps = False
             raise
         finally:
@@ -181,29 +184,42 @@ class Download:
             if total is None:
                 at_once(partial(part.begin, None))
                 raise _PassingError("the server did not go on where it was cut")
+            await self._write(part, pieces, total)
         elif head.is_ok:
             length = head.headers.get("content-length", "") if _is_plain(head) else ""
             total = int(length) if length.isascii() and length.isdigit() else None
+            self._check_size(total or 0)
+            first = await self._first(pieces)
             # Not in a thread, either: if the connection breaks now, what nobody has read is lost.
             at_once(partial(part.begin, head.headers.get("etag") if _is_plain(head) else None))
+            await self._write(part, pieces, total, first)
         else:
             raise _refused(head, await _beginning(pieces))
-        self._check_size(total or 0)
-        await self._write(part, pieces, total)
         if total is not None and part.size != total:
             raise TransportError(f"{part.size} of {total} bytes have come")
+        if not _is_end_known(head):
+            await in_thread(partial(_check_end, part))
 
-    async def _write(self, part: Part, pieces: AsyncIterator[bytes], total: int | None) -> None:
+    async def _first(self, pieces: AsyncIterator[bytes]) -> list[bytes]:
+        """Return the first pieces, once it is known that they are of a result: until then what is there stays."""
+        first: list[bytes] = []
+        async for piece in pieces:
+            first.append(piece)
+            if sum(map(len, first)) >= HEAD:
+                break
+        self._check(b"".join(first)[:HEAD])
+        return first
+
+    async def _write(
+        self, part: Part, pieces: AsyncIterator[bytes], total: int | None, held: list[bytes] | None = None
+    ) -> None:
         """Write all pieces, a quarter of a megabyte at a time; what has come before a cut, too."""
-        held: list[bytes] = []
-        size, is_known = 0, part.size > 0
+        held = held or []
+        size = sum(map(len, held))
         try:
             async for piece in pieces:
                 held.append(piece)
                 size += len(piece)
-                if not is_known and size >= HEAD:
-                    self._check(b"".join(held)[:HEAD])
-                    is_known = True
                 if size >= _CHUNK:
                     self._check_size(part.size + size)
                     await self._append(part, held, total)
@@ -211,11 +227,8 @@ class Download:
         except ViduError:
             raise
         except Exception:  # a cut, which transport names
-            if is_known:
-                await self._append(part, held, total)
+            await self._append(part, held, total)
             raise
-        if not is_known:
-            self._check(b"".join(held))
         await self._append(part, held, total)
 
     async def _append(self, part: Part, held: list[bytes], total: int | None) -> None:
@@ -225,19 +238,19 @@ class Download:
 
     def _check_size(self, size: int) -> None:
         if size > self.most:
-            raise _NoResultError(f"the result is larger than {self.most} bytes")
+            raise _TooLargeError(f"the result is larger than {self.most} bytes")
 
     def _check(self, first: bytes) -> None:
         """Refuse what is no result: nothing at all, an error page in its place, or a picture where a film should be."""
         kind = kind_of(first) or ""
         if not first:
-            raise _NoResultError("the link answered an empty file")
+            raise DownloadError("the link answered an empty file")
         if not kind and _is_xml(first):
             raise _StaleLinkError(f"a fresh link answered an error, too: {first!r}")
         if not kind and _is_text(first):
-            raise _NoResultError(f"the link answered a page instead of a result: {first!r}")
+            raise DownloadError(f"the link answered a page instead of a result: {first!r}")
         if self.kind and kind.startswith(("image/", "video/")) and not kind.startswith(self.kind):
-            raise _NoResultError(f"the link answered {kind} where the result is {self.kind}")
+            raise DownloadError(f"the link answered {kind} where the result is {self.kind}")
 
 
 def _rest_of(part: Part) -> dict[str, str]:
@@ -271,6 +284,20 @@ def _refused(head: Answer, said: bytes) -> DownloadError:
     return DownloadError(f"the link answered {head.status}")
 
 
+def _is_end_known(head: Answer) -> bool:
+    """Whether a cut would have shown, rather than passed for the end."""
+    return bool(_ENDS & head.headers.keys()) and _is_plain(head)
+
+
+def _check_end(part: Part) -> None:
+    """Look whether a result is whole that no length was told of, or that was packed."""
+    facts = part.look()
+    if facts.kind not in PICTURES | CLIPS:
+        raise DownloadError("the link's server does not say where the result ends, so that a cut would not show")
+    if facts.trouble:
+        raise TransportError(f"what has come {facts.trouble}")
+
+
 async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
     """Return as much of a refusal's text as shows what it is."""
     said = b""
@@ -287,7 +314,9 @@ def _is_xml(first: bytes) -> bool:
 
 
 def _is_text(first: bytes) -> bool:
-    """Whether bytes are readable, which no picture, film or sound is."""
+    """Whether bytes are readable, which no picture, film or sound is; a page is, in whatever alphabet it goes on."""
+    if first.lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t\0")[:1] in {b"<", b"{", b"["}:
+        return True
     try:
         said = first.decode()
     except UnicodeDecodeError as error:

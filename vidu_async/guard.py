@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")
+"""A network's own translation, which older Pythons take for global. https://www.rfc-editor.org/rfc/rfc8215"""
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -41,8 +43,8 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def is_public(text: str) -> bool:
     """Whether an address belongs to the internet, rather than to this machine, a local network or a link."""
     found = _address(text)
-    is_local = found is None or found.is_multicast or getattr(found, "is_site_local", False)
-    return found is not None and found.is_global and not is_local
+    is_local = found is None or found.is_multicast or found.is_reserved or getattr(found, "is_site_local", False)
+    return found is not None and found.is_global and not is_local and found not in _NAT64_LOCAL
 
 
 def _is_beyond(text: str) -> bool:
@@ -65,10 +67,13 @@ class Guard(AbstractResolver):
         """Return the addresses of a name that may be connected to.
 
         Raises:
-            ProtocolError: it has none.
+            ProtocolError: it has none, or is no name.
 
         """
-        found = await self._resolver.resolve(host, port, family)
+        try:
+            found = await self._resolver.resolve(host, port, family)
+        except UnicodeError:
+            raise ProtocolError(f"the link leads to {host!r}, which is no name of a host") from None
         allowed = [one for one in found if await self._allows(one["host"])]
         if not allowed:
             raise refusal(host, ", ".join(one["host"] for one in found))

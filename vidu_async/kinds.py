@@ -108,6 +108,7 @@ def advice(kind: str | None, accepted: frozenset[str]) -> str:
         said = "Pictures go into images" if kind in PICTURES else "Clips go into videos"
     elif not said and (kind or "").startswith(("image/", "video/")):
         is_picture = accepted & PICTURES and (kind or "").startswith("image/")
-        into, tool = ("PNG or JPEG", "Pillow") if is_picture else ("MP4", "ffmpeg")
+        reader = "Pillow and pillow-heif" if kind == "image/heic" else "Pillow"
+        into, tool = ("PNG or JPEG", reader) if is_picture else ("MP4", "ffmpeg")
         said = f"Convert it to {into}, for example with {tool}" if is_picture or accepted & CLIPS else ""
     return f". {said}" if said else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define
@@ -35,7 +36,7 @@ async def follow(
     """Open a link, and the next one where it has moved; hand the head and the bytes that are found to `receive`.
 
     Raises:
-        ProtocolError: it leads to where it should not, or on and on.
+        ProtocolError: it is no URL, or leads to where it should not, or on and on.
 
     """
     link, before = _as_signed(url), None
@@ -53,7 +54,11 @@ async def follow(
 
 def _as_signed(text: str) -> URL:
     """Return a link that goes out as it stands: written otherwise, it would no longer be what was signed."""
-    return URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+    with contextlib.suppress(ValueError):
+        link = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+        _ = link.host, link.port  # read when they are asked for
+        return link
+    raise ProtocolError("the link is no URL")
 
 
 @define(eq=False)
@@ -70,5 +75,7 @@ class _Pieces:
             piece, ends_chunk = await self._content.readchunk()
             if piece:
                 return piece
-            if not ends_chunk:
+            if (
+                not ends_chunk or self._content.at_eof()
+            ):  # of no body at all, aiohttp says so only to the first who asks
                 raise StopAsyncIteration

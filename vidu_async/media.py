@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from os import PathLike
 from pathlib import Path
@@ -42,6 +43,10 @@ _FIELDS = {
 
 UPLOAD_LIMIT = 10 * 1024 * 1024
 """Bytes that a picture in Vidu's storage must stay below. https://platform.vidu.com/docs/image-upload"""
+_SMALLER = "Save it smaller, or as JPEG; or give links"
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_BASE64, _LONG = re.compile(r"[A-Za-z0-9+/_\s-]+=*\s*"), 100
+"""What a text is made of that is no path, and from how many characters on."""
 _AT_ONCE = 64 * 1024
 """Characters of a data URL that are looked into at once; of longer ones in a thread."""
 
@@ -112,7 +117,7 @@ def examined(body: Mapping[str, Any], endpoint: str, upload_above: int | None = 
         raise error
     inline = sum(base64_size(file.size) for file in files(found) if not is_uploaded(file, upload_above))
     if inline > BODY_LIMIT:
-        said = f"the local files take {inline} bytes as base64; a request holds {BODY_LIMIT}. Give URLs instead"
+        said = f"the local files take {inline} bytes as base64; a request holds {BODY_LIMIT}. {_SMALLER}"
         raise ValidationError(said, field="images", value=inline, allowed=(BODY_LIMIT,))
     return Examined(found, tuple(doubts(endpoint, look.seen)))
 
@@ -140,7 +145,7 @@ class _Look:
     def _look_into(self, url: str, place: str, accepted: frozenset[str]) -> None:
         """Check a data URL, which stays as it is."""
         if len(url) > BODY_LIMIT:
-            said = f"{place}: the data URL has {len(url)} characters; a request holds {BODY_LIMIT}. Give a link instead"
+            said = f"{place}: the data URL has {len(url)} characters; a request holds {BODY_LIMIT}. {_SMALLER}"
             raise ValidationError(said, field=place, value=url, allowed=(BODY_LIMIT,))
         stated, content = data_urls.opened(url, place)
         facts = facts_of(content, None)
@@ -155,7 +160,7 @@ class _Look:
         source, stamp = (bytes_of(value, place, limit), None) if is_content(value) else _found(value, place)
         size, name = (stamp.size, f" ({source!s})") if stamp else (len(source), "")  # type: ignore[arg-type]  # bytes
         if size > limit:
-            said = f"{place} takes files of up to {limit} bytes, and this one has more{name}"
+            said = f"{place} takes files of up to {limit} bytes, and this one has more{name}. {_SMALLER}"
             raise ValidationError(said, field=place, value=value, allowed=(limit,))
         try:
             facts = facts_of(source, stamp)
@@ -187,8 +192,16 @@ def _found(value: str | PathLike[str], place: str) -> tuple[Path, Stamp]:
 
 
 def _unreadable(value: object, place: str, error: Exception) -> ValidationError:
-    name = path_shown(value) if isinstance(value, Path) else shown(str(value))
-    said = f"{place}: {name} is neither an http(s) or data URL nor a readable file ({why(error)})"
+    text, reason = str(value), why(error)
+    scheme = _SCHEME.match(text)
+    if scheme:
+        reason = f"{scheme[1]}: is no link that Vidu follows"
+    elif len(text) > _LONG and _BASE64.fullmatch(text):
+        reason = "is it base64? Give the bytes, or put data:image/png;base64, with the right type before it"
+    elif isinstance(error, FileNotFoundError) and not Path(text).is_absolute():
+        reason = f"{reason} in {Path.cwd()}"
+    name = path_shown(value) if isinstance(value, Path) else shown(text)
+    said = f"{place}: {name} is neither an http(s) or data URL nor a readable file ({reason})"
     return ValidationError(said, field=place, value=value)
 
 
@@ -213,13 +226,16 @@ def picture(value: object, place: str) -> LocalFile:
         ValidationError: it is missing, unreadable, none, or too large.
 
     """
-    found = _Look("").resolve(value, place, PICTURES)
+    look = _Look("")
+    found = look.resolve(value, place, PICTURES)
     if not isinstance(found, LocalFile):
         said = f"{place} must be a picture of this machine, not {shown(value)}; a URL goes into requests as it is"
         raise ValidationError(said, field=place, value=value)
     if found.size >= UPLOAD_LIMIT:
-        said = f"{place} must be smaller than {UPLOAD_LIMIT} bytes to be uploaded, not {found.size}"
+        said = f"{place} must be smaller than {UPLOAD_LIMIT} bytes to be uploaded, not {found.size}. {_SMALLER}"
         raise ValidationError(said, field=place, value=value, allowed=(UPLOAD_LIMIT,))
+    for error in refusals("img2video", look.seen):  # whose rules for pixels are those of the storage's page
+        raise error
     return found
 
 

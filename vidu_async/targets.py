@@ -7,6 +7,7 @@ name of a file comes of it, which every file system takes and which cannot lead 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -28,8 +29,12 @@ VARIANTS = {"url": "", "cover_url": "cover", "watermarked_url": "watermarked"}
 
 _STEM = 150
 """Bytes of a name without its suffix. File systems take 255, and the part-file's name is longer."""
+_MARK = 12
+"""Characters by which a name that was cut is told from others."""
 _ENDS = ". "
 """What a name neither begins with (it would be hidden, or lead upwards) nor ends with (Windows drops it)."""
+_BEGINNING = "-" + _ENDS
+"""What else it does not begin with: a command would take it for an option."""
 _UNSAFE = frozenset('<>:"/\\|?*')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 """Names that are no files on Windows, with any suffix."""
@@ -54,16 +59,20 @@ def creations_of(found: Task | Creation) -> tuple[Creation, ...]:
 
 
 def again(creation: Creation, found: Task | Creation, now: Task) -> Creation:
-    """Return the same creation of a task that was asked for anew, by its id or else by its place.
+    """Return the same creation of a task that was asked for anew: by its id, or else by its place among as many.
 
     Raises:
-        DownloadError: the task has none.
+        DownloadError: the task has none, or nobody can say which it is: another's content under its name is worse.
 
     """
-    fresh = creations_of(now)
-    place = found.creations.index(creation) if isinstance(found, Task) else 0
+    fresh, before = creations_of(now), found.creations if isinstance(found, Task) else (creation,)
     by_id = [one for one in fresh if one.id is not None and one.id == creation.id]
-    return by_id[0] if by_id else fresh[min(place, len(fresh) - 1)]
+    if len(by_id) == 1:
+        return by_id[0]
+    are_the_same = {one.id for one in before} & {one.id for one in fresh} - {None}
+    if len(fresh) == len(before) and (by_id or not are_the_same):
+        return fresh[before.index(creation)]
+    raise DownloadError(f"asked for anew, task {now.id} has {len(fresh)} results, and none is known to be this one")
 
 
 def stem_of(found: Task | Creation, creation: Creation, variant: Variant, name: str | None = None) -> str:
@@ -78,17 +87,26 @@ def stem_of(found: Task | Creation, creation: Creation, variant: Variant, name: 
     """
     if variant not in VARIANTS:
         raise ConfigError(f"variant= must be one of {', '.join(VARIANTS)}, not {variant!r}")
-    siblings = found.creations if isinstance(found, Task) else ()
-    told_apart = None if len(siblings) == 1 else creation.id
+    is_alone = isinstance(found, Task) and len(found.creations) == 1
+    told_apart = None if is_alone else _told_apart(found, creation)
     usual = "-".join(filter(None, (creation.task_id, told_apart, VARIANTS[variant])))
     filled = "" if name is None else _filled(name, found, creation, variant)
     return safe(filled) or safe(_plain(usual)) or "task"
 
 
+def _told_apart(found: Task | Creation, creation: Creation) -> str | None:
+    """Return what tells a creation from its siblings: its id, or its place if the ids are lacking or do not."""
+    if not isinstance(found, Task):
+        return creation.id
+    names = {_plain(one.id or "").casefold() for one in found.creations}  # as file systems compare them
+    is_told = len(names) == len(found.creations) and "" not in names
+    return creation.id if is_told else str(found.creations.index(creation) + 1)
+
+
 def _filled(name: str, found: Task | Creation, creation: Creation, variant: Variant) -> str:
     siblings = found.creations if isinstance(found, Task) else (creation,)
     index = siblings.index(creation) + 1
-    said = (creation.task_id, creation.id or index, index, VARIANTS[variant])
+    said = (creation.task_id, _told_apart(found, creation) or index, index, VARIANTS[variant])
     more = (found.model, found.type) if isinstance(found, Task) else (None, None)
     values = {
         field: value if isinstance(value, int) else _plain(value or "")
@@ -113,10 +131,16 @@ def _plain(value: str) -> str:
 
 
 def safe(name: str) -> str:
-    """Return a name that is one file of its folder wherever it is used; "" if nothing is left of it."""
+    """Return a name that is one file of its folder wherever it is used; "" if nothing is left of it.
+
+    Of a long one the end is cut off, which may be what tells it from others: a mark of all of it takes its place.
+    """
     shown = "".join("_" if char in _UNSAFE or not char.isprintable() else char for char in name)
-    cut = shown.strip(_ENDS).encode()[:_STEM].decode(errors="ignore").strip(_ENDS)
-    return f"_{cut}" if _DEVICES.fullmatch(cut) else cut
+    shown = shown.lstrip(_BEGINNING).rstrip(_ENDS)
+    if len(whole := shown.encode()) > _STEM:
+        mark = f"-{hashlib.sha256(whole).hexdigest()[:_MARK]}"
+        shown = whole[: _STEM - len(mark)].decode(errors="ignore").strip(_ENDS) + mark
+    return f"_{shown}" if _DEVICES.fullmatch(shown) else shown
 
 
 @define(eq=False)
@@ -139,12 +163,16 @@ class Target:
         """
         if exists not in {"error", "skip", "overwrite", "rename"}:
             raise ConfigError(f"exists= must be error, skip, overwrite or rename, not {exists!r}")
-        path = Path(target).expanduser()
+        path = Path(target)
         try:
-            is_folder = path.is_dir()
-        except OSError as error:
-            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: {error.strerror}") from None
-        if is_folder or os.fspath(target).endswith(("/", os.sep)) or not path.suffix:
+            path = path.expanduser()
+            is_folder, is_file = path.is_dir(), os.path.lexists(path)
+        except (OSError, RuntimeError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: {said}") from None
+        if "\0" in str(path):
+            raise ConfigError(f"target {str(path)[:80]!r} cannot be used: no path holds a null character")
+        if is_folder or os.fspath(target).endswith(("/", os.sep)) or not (path.suffix or is_file):
             return cls(path, stem, None, exists)
         if is_named:
             raise ConfigError(f"name= is for a folder, and {str(path)!r} names a file: give one of the two")
@@ -155,14 +183,17 @@ class Target:
         """What the file is called, as far as that is known."""
         return f"{self.stem}{self.suffix or ''}"
 
-    def present(self) -> Path | None:
-        """Return the file that is there already, if any.
+    def present(self, kind: str = "") -> Path | None:
+        """Return the file that is there already, if any; a picture is not there in place of a film.
+
+        `kind` is `image` or `video`, "" if nobody knows.
 
         Raises:
             DownloadError: what is there is no file: nothing is written to it, or through it.
 
         """
-        suffixes = [self.suffix] if self.suffix else [*SUFFIXES.values(), ".bin"]
+        usual = [suffix for made, suffix in SUFFIXES.items() if made.startswith(kind)]
+        suffixes = [*usual, ".bin"] if self.suffix is None else [self.suffix]
         for path in (self.folder / f"{self.stem}{suffix}" for suffix in suffixes):
             if _is_there(path):
                 return path
@@ -170,11 +201,11 @@ class Target:
 
     def publish(self, part: Path, head: bytes) -> Path:
         """Give a whole part-file its final name, and never somebody else's: two may arrive at the same moment."""
-        suffix = self.suffix or SUFFIXES.get(kind_of(head) or "", ".bin")
+        suffix = SUFFIXES.get(kind_of(head) or "", ".bin") if self.suffix is None else self.suffix
         path = self.folder / f"{self.stem}{suffix}"
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise DownloadError(f"{path} would lie outside {self.folder}")
-        if self.exists in {"overwrite", "skip"}:
+        if self.exists == "overwrite":
             _is_there(path)  # refuses what is no file
             return part.replace(path)
         for count in itertools.count(1):
@@ -182,7 +213,11 @@ class Target:
                 return path
             if self.exists == "error":
                 break
-            path = self.folder / f"{self.stem}-{count}{suffix}"
+            if self.exists == "rename":
+                path = self.folder / f"{self.stem}-{count}{suffix}"
+            elif _is_there(path):  # to skip, too: it has come in the meantime
+                part.unlink()
+                return path
         raise self.refusal(path)
 
     def refusal(self, path: Path) -> DownloadError:

@@ -15,6 +15,7 @@ raised only after the except block has ended.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl as ssl_module
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -267,7 +268,8 @@ class Transport:
             return aiohttp.TCPConnector(force_close=True, limit=0, socket_factory=keep_unsent_low)
         # Through a proxy the only name to be found here is the proxy's, and that is the user's own.
         is_guarded = road == "download" and not self._proxy
-        return aiohttp.TCPConnector(limit=_POOL, resolver=self._guarded() if is_guarded else None)
+        limit = _POOL if road == "pool" else 0  # bounded elsewhere: a wait in there would pass for a storage's silence
+        return aiohttp.TCPConnector(limit=limit, resolver=self._guarded() if is_guarded else None)
 
     def _guarded(self) -> Guard:
         from vidu_async.guard import Guard  # noqa: PLC0415 - imports aiohttp
@@ -306,7 +308,8 @@ async def _read(response: aiohttp.ClientResponse, limit: int, *, whole: bool) ->
 
 
 def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
+    """Return host and port, and nothing of what may be secret around them."""
+    return re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
 
 
 def _no_connection(url: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import re
 from typing import TYPE_CHECKING
@@ -56,8 +57,12 @@ _PATIENCE = 3600.0
 """Seconds of trouble with the network that an item waits out."""
 _TRY = 60.0
 """Seconds of one try that may have been trouble: the rest was spent in a queue."""
+_TRY_TO_SAVE = 600.0
+"""Seconds of one try to save: its own tries may each have met two minutes of silence."""
 _LONGEST = 600.0
 """Seconds after which it is tried again although the server asked for more."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What a disk says that takes no further result either."""
 _FULL = (RateLimitError, LimiterFullError)
 """Nothing is wrong: it is tried again as long as it takes."""
 _PASSING = (ConnectError, TransportError, RequestTimeoutError, *_FULL)
@@ -352,16 +357,26 @@ class Work:
     async def _save(self, trip: _Trip, task: Task, folder: Path) -> tuple[Path, ...]:
         """Save the results; a network that is gone is waited out."""
         name = f"{_file_name(trip.key)}{{task_id}}" if trip.item.is_named else None
-        trouble, tries = 0.0, 0
+        loop, trouble, tries = asyncio.get_running_loop(), 0.0, 0
         for pause in waits():
+            began = loop.time()
             try:
                 return tuple(await self._client.download_all(task, folder, exists="skip", name=name))
             except DownloadError as error:
-                tries, trouble = tries + (not error.is_passing), trouble + pause
+                tries += not error.is_passing
+                trouble += pause + min(loop.time() - began, _TRY_TO_SAVE)
+                if error.errno in _NO_ROOM:
+                    self._stop_for_want_of_room(folder, error)
                 if tries >= _ATTEMPTS or trouble > _PATIENCE or self.is_stopped:
                     raise
             await self._pause(pause)
         raise AssertionError  # the waits never end
+
+    def _stop_for_want_of_room(self, folder: Path, error: DownloadError) -> None:
+        """Pay for nothing more that could not be saved."""
+        if not self.is_stopped:
+            _log.error("nothing more is submitted: %s. Make room in %s, and run the batch again", error.said, folder)
+            self.stop()
 
     def _tell(self) -> None:
         """Wake whoever waits for the budget."""

@@ -29,13 +29,17 @@ if TYPE_CHECKING:
     from vidu_async.client import ViduClient
     from vidu_async.handle import TaskHandle
     from vidu_async.protocol.models import Task
-    from vidu_async.targets import Variant
+    from vidu_async.targets import Exists, Variant
 
 _AT_ONCE = 8
 _LINKS: dict[str, Variant] = {"result": "url", "cover": "cover_url", "watermarked": "watermarked_url"}
 _STATES = [state.value for state in TaskState if state is not TaskState.UNKNOWN]
 _KINDS = ("type", "credit_remain", "concurrency_limit", "current_concurrency", "queue_count")
 """What is told of each kind of credits. https://platform.vidu.com/docs/get-account-info"""
+_NAME = (
+    "Names of the files, without suffix, such as 'fox-{task_id}'; without '{task_id}' in it a name that is taken is "
+    "an error.  [default: '{task_id}']"
+)
 DEADLINE = click.option("--deadline", type=DURATION, help="How long to wait.  [default: 1h, off-peak 49h]")
 _TASKS = click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
 
@@ -117,13 +121,13 @@ def cancel(settings: Settings, *, tasks: tuple[str, ...]) -> int:
     epilog=examples(
         "vidu-async download 911045603801182208 --out films",
         "vidu-async download 911045603801182208 911045603801182209 --deadline 2h",
-        "vidu-async download 911045603801182208 --variant cover --name '{model}-{task_id}-cover'",
+        "vidu-async download 911045603801182208 --variant cover --name 'cover-{task_id}'",
     )
 )
 @_TASKS
 @DEADLINE
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Folder.  [default: .]")
-@click.option("--name", help="Names of the files, without suffix, such as '{model}-{task_id}'.  [default: '{task_id}']")
+@click.option("--name", help=_NAME)
 @click.option("--variant", type=click.Choice(tuple(_LINKS)), default="result", help="Which of a result's files.")
 @connected
 @click.pass_obj
@@ -136,14 +140,19 @@ def download(
     name: str | None,
     variant: str,
 ) -> int:
-    """Wait until each TASK, an id or a handle's token, has ended, save its results and print their paths."""
+    """Wait until each TASK, an id or a handle's token, has ended, save its results and print their paths.
+
+    What is there already is not fetched again.
+    """
     settings.out = out
+    # Under a name of any task's what is there may be another's result.
+    exists: Exists = "skip" if name is None or "{task_id" in name else "error"
 
     async def save(vidu: ViduClient, handle: TaskHandle) -> tuple[Task, list[Path]]:
         task = await handle.wait(timeout=patience(deadline))
         with about(task):
             link = _LINKS[variant]
-            return task, await vidu.download_all(checked(task), out, exists="skip", name=name, variant=link)
+            return task, await vidu.download_all(checked(task), out, exists=exists, name=name, variant=link)
 
     return interrupts.run(partial(_each, settings, tasks, save, is_shown=True))
 

@@ -103,21 +103,17 @@ def _ratio(one: Seen) -> str:
 def _unlike(endpoint: str, seen: Sequence[Seen]) -> Iterator[tuple[str, tuple[bool, ...]]]:
     """Tell of a first and a last frame what each reading of their rule says of them.
 
-    "The start frame resolution/end frame resolution ratio [is] between 0.8 and 1.25" may mean both sides or all pixels;
-    other pages of the same rule compare the proportions. What every reading excludes is refused, the rest is in doubt.
+    The page bounds the first frame's resolution over the last one's, which may mean each side or all pixels. What both
+    readings exclude is refused, what one of them does is in doubt. https://platform.vidu.com/docs/start-end-to-video
     """
     sizes = [one.pixels for one in seen if one.pixels is not None and one.place.startswith("images[")]
     if endpoint != "start-end2video" or len(sizes) != 2:  # noqa: PLR2004 - of a link nobody knows
         return
     (width, height), (last_width, last_height) = sizes
     sides = _alike(width, last_width) and _alike(height, last_height)
-    readings = (
-        sides,
-        _alike(width * height, last_width * last_height),
-        _alike(width * last_height, last_width * height),
-    )
+    readings = (sides, _alike(width * height, last_width * last_height))
     found = f"{width}x{height} and {last_width}x{last_height} pixels"
-    yield f"are {found}; the first and the last frame must be alike, within 0.8 to 1.25", readings
+    yield f"are {found}; the first and the last frame must be alike, within 0.8 to 1.25. Resize one of them", readings
 
 
 def _alike(one: int, other: int) -> bool:
