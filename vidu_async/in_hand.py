@@ -31,8 +31,6 @@ _NUMBERS = frozenset({"I", "F", "I;16L", "I;16N"})
 _ORIENTATION = 0x0112
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 """The `Image.Transpose` that makes a picture upright, by the way its camera says it was held."""
-_NOTES = ("exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp")
-"""Where a picture says that it is still to be turned. Some versions of Pillow write it out with the picture."""
 _COLOURS = {1: 0, 3: 2, 4: 6}
 """The colour type of a PNG, by the bytes of a pixel."""
 
@@ -145,15 +143,12 @@ def _from_pillow(picture: Any) -> bytes:  # noqa: ANN401 - Pillow may not be ins
 
 
 def _upright(picture: Any) -> Any:  # noqa: ANN401 - as above
-    """Return a copy of a picture as it is displayed, without what its camera wrote into it.
+    """Return a copy of a picture as it is displayed; saving drops what its camera wrote into it.
 
     Pillow's own `exif_transpose` writes that anew, and fails where a camera wrote it in a way of its own.
     """
     turned = _TURNS.get(picture.getexif().get(_ORIENTATION))
-    upright = picture.copy() if turned is None else picture.transpose(turned)
-    for name in _NOTES:
-        upright.info.pop(name, None)
-    return upright
+    return picture.copy() if turned is None else picture.transpose(turned)
 
 
 def _converted(picture: Any) -> Any:  # noqa: ANN401 - as above
