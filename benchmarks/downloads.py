@@ -143,12 +143,12 @@ def rows(rounds: int = ROUNDS, count: int = COUNT, size: int = SIZE) -> list[tup
     found = measured(rounds, count, size)
     pairs = zip(found["ours"], found["bare"], strict=True)
     ratio = statistics.median(one["cpu"] / other["cpu"] for one, other in pairs)
-    short = measured(1, count, size // 10)["ours"][0]["megabytes"]
+    short = measured(1, count, size // 4)["ours"][0]["megabytes"]
     most = max(one["megabytes"] for one in found["ours"])
     what = f"{count} downloads at once of {size / 1e6:g} MB, each cut {CUTS} times"
     return [
         (f"{what}: CPU, against aiohttp that reads and writes", f"{ratio:.2f}x", "<= 1.5"),
-        (f"{what}: memory of the process, against files of {size / 1e7:g} MB", f"{most / short:.2f}x", "<= 1.1"),
+        (f"{what}: memory of the process, against files of {size / 4e6:g} MB", f"{most / short:.2f}x", "<= 1.1"),
     ]
 
 

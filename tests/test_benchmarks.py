@@ -237,4 +237,4 @@ def test_downloads_are_cut_and_compared() -> None:
     cpu, memory = downloads.rows(rounds=1, count=3, size=3_000_000)
 
     assert cpu[0] == "3 downloads at once of 3 MB, each cut 2 times: CPU, against aiohttp that reads and writes"
-    assert "files of 0.3 MB" in memory[0]
+    assert "files of 0.75 MB" in memory[0]
