@@ -247,16 +247,21 @@ async def test_a_file_that_has_changed_is_not_uploaded(tmp_path: Path) -> None:
         assert at.counted == {"create": 1}
 
 
-async def test_what_stops_all_submissions_also_stops_one_whose_picture_is_on_its_way() -> None:
-    """It would be refused like the others."""
-    go_on = asyncio.Event()
+def taken_after(go_on: asyncio.Event) -> faulty.Script:
+    """Return a storage's script that takes a picture once it may."""
 
-    async def slowly(connection: faulty.Connection, asked: faulty.Asked) -> None:
+    async def script(connection: faulty.Connection, asked: faulty.Asked) -> None:
         await go_on.wait()
         await TAKEN(connection, asked)
 
+    return script
+
+
+async def test_what_stops_all_submissions_also_stops_one_whose_picture_is_on_its_way() -> None:
+    """It would be refused like the others."""
+    go_on = asyncio.Event()
     async with site(upload_above=ABOVE) as at:
-        at.play(PUT, slowly)
+        at.play(PUT, taken_after(go_on))
         at.gateway.creates = [faulty.refuse(401, "Unauthorized")]
         submit = asyncio.create_task(at.vidu.submit(moving(png(2000))))
         await until_it_hangs(at)
@@ -295,13 +300,8 @@ async def test_a_caller_who_leaves_during_the_upload_withdraws_its_submission() 
 async def test_one_who_leaves_costs_the_other_submissions_nothing() -> None:
     """They wait for the same picture, which still goes there once."""
     go_on = asyncio.Event()
-
-    async def slowly(connection: faulty.Connection, asked: faulty.Asked) -> None:
-        await go_on.wait()
-        await TAKEN(connection, asked)
-
     async with site(upload_above=ABOVE) as at:
-        at.play(PUT, slowly)
+        at.play(PUT, taken_after(go_on))
         submits = [asyncio.create_task(at.vidu.submit(moving(png(2000), seed=seed))) for seed in (1, 2)]
         await until_it_hangs(at)
         while sum(delivery.waiting for delivery in at.vidu._deposits._under_way.values()) < 2:
