@@ -812,3 +812,36 @@ async def test_a_batch_whose_results_find_no_room_pays_for_nothing_more(tmp_path
     assert int(failed) == paid < 10
     assert logged.decode().count("nothing more is submitted") == 1
     assert f"Make room in {tmp_path / 'films'}, and run the batch again" in logged.decode()
+
+
+_NO_JOURNAL = """
+import asyncio, resource, signal, sys
+from vidu_async import Batch, Polling, TextToVideo, ViduClient
+from vidu_async.events import Committed
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+def fill(event):
+    if isinstance(event, Committed):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+
+async def main():
+    url, key, journal = sys.argv[1:]
+    polling = Polling(min_interval=0.02, max_interval=0.05)
+    async with ViduClient(key, base_url=url, polling=polling, journal=journal, on_event=fill) as vidu:
+        async with Batch(vidu, [TextToVideo(model="viduq3-turbo", prompt="a fox")]) as batch:
+            async for outcome in batch:
+                print(outcome.task.state, outcome.error)
+        print(batch.summary.succeeded, batch.summary.spent > 0)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_paid_item_whose_journal_is_full_by_then_is_seen_through(tmp_path: Path) -> None:
+    """It is waited for and counted like any other; the log says what the journal does not know."""
+    with run_in_thread(Simulator(time_scale=0.001)) as sim:
+        command = [sys.executable, "-c", _NO_JOURNAL, sim.url, sim.api_key, str(tmp_path / "journal.db")]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        said, logged = await process.communicate()
+    assert said.decode() == "success None\n1 True\n", logged.decode()
+    assert "is paid, and the journal could not be told" in logged.decode()

@@ -22,6 +22,7 @@ from vidu_async.outcomes import Outcome
 from vidu_async.protocol.errors import (
     ConnectError,
     DownloadError,
+    JournalError,
     LimiterFullError,
     ProxyError,
     RateLimitError,
@@ -210,9 +211,12 @@ class Work:
         return handle
 
     def _settle(self, trip: _Trip, handle: TaskHandle) -> None:
-        """Take note of a task's price, as its creation said."""
-        row = self._journal.find(trip.key)
-        said = handle.task.credits if handle.task else row.credits if row else None
+        """Take note of a task's price, as its creation said. Nothing here may fail: the task is paid."""
+        said = handle.task.credits if handle.task else None
+        if handle.task is None:
+            with contextlib.suppress(JournalError):
+                row = self._journal.find(trip.key)
+                said = row.credits if row else None
         if trip.reservation is not None:
             trip.reservation.settle(said)
         self._tell()
