@@ -178,6 +178,7 @@ def test_a_result_is_not_taken_for_anothers_of_the_same_name(
     out, err = capsys.readouterr()
     assert not out
     assert "exists already" in err
+    assert f"vidu-async download {second} --out more --name fox\n" in err
     for _ in range(2):
         assert run("download", second, "--out", "more", "--name", "fox-{task_id}") == 0
 

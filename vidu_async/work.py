@@ -199,13 +199,16 @@ class Work:
             SubmissionUnknownError: it was looked for long enough, or given up.
 
         """
-        pauses = waits()
+        pauses, is_told = waits(), False
         while (handle := await self._client.recall(trip.key)) is None:
             row = self._journal.find(trip.key)
             if row is None or row.state in UNSENT:
                 return None
             if self.is_stopped or row.state not in {RowState.UNKNOWN, RowState.COMMITTED}:
                 raise lost or unknown(row, "was sent before", can_look=self._can_look())
+            if not is_told:
+                is_told = True
+                _log.warning("submission %s was sent and its answer is lost: its task is looked for", trip.key)
             await self._pause(next(pauses))
         self._settle(trip, handle)
         return handle

@@ -44,6 +44,8 @@ class Settings:
     arguments: tuple[str, ...] = ()
     out: Path | None = None
     """The folder that this command saves one task's result in, if it does."""
+    saved_as: tuple[str, ...] = ()
+    """The options that say which of its files, and under which name."""
     client: dict[str, Any] = field(factory=dict)
     """Arguments for each `ViduClient`, over those of the options."""
 
@@ -56,7 +58,7 @@ class Settings:
         """Return the command that goes on with a task, an id or a handle's token, where this one has left it."""
         if self.out is None:
             return self.command("wait", task)
-        return self.command("download", task, "--out", str(self.out))
+        return self.command("download", task, "--out", str(self.out), *self.saved_as)
 
     @property
     def again(self) -> str:

@@ -145,6 +145,8 @@ def download(
     What is there already is not fetched again.
     """
     settings.out = out
+    settings.saved_as = ("--variant", variant) if variant != "result" else ()
+    settings.saved_as += ("--name", name) if name else ()
     # Under a name of any task's what is there may be another's result.
     exists: Exists = "skip" if name is None or "{task_id" in name else "error"
 
