@@ -35,10 +35,15 @@ async def test_whatever_is_killed_nothing_is_paid_twice_or_forgotten(
     nursery: Nursery, folder: Path, seed: int, most: int, lots: tuple[Lot, ...]
 ) -> None:
     """After each of ten kills the journal admits all that is paid, and in the end it names it."""
-    tally = await Night(folder, seed, lots, bounds=(0, most)).play(nursery)
-    assert (tally.faults, tally.duplicates, tally.losses) == ((), 0, 0), f"seed {seed}"
-    assert tally.accepted > 50, "the lives were too short to mean anything"
-    assert tally.met or tally.unsent, "no kill met a request"
+    for number in range(3):  # on a slow machine all ten may miss: then that night was none, and another one is
+        home = folder / str(number)
+        home.mkdir()
+        tally = await Night(home, seed + number, lots, bounds=(0, most)).play(nursery)
+        assert (tally.faults, tally.duplicates, tally.losses) == ((), 0, 0), f"seed {seed + number}"
+        assert tally.accepted > 50, "the lives were too short to mean anything"
+        if tally.met or tally.unsent:
+            return
+    pytest.fail("no kill of thirty met a request")
 
 
 async def test_two_processes_with_one_journal_may_be_killed_too(nursery: Nursery, folder: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ async def test_no_error_shows_the_key(script: faulty.Script, caplog: pytest.LogC
     with caplog.at_level(logging.DEBUG):
         async with (
             faulty.FaultyServer(creates=[script], looks=[script]) as server,
-            ViduClient(KEY, base_url=server.url, timeouts=Timeouts(read=0.05, quiet=0.05)) as vidu,
+            ViduClient(KEY, base_url=server.url, timeouts=Timeouts(connect=0.5, read=0.05, quiet=0.05)) as vidu,
         ):
             for ask in (vidu.submit(REQUEST), vidu.fetch_task("1"), vidu.credits(), vidu.attach("1").wait(timeout=0.1)):
                 try:
