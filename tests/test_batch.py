@@ -800,18 +800,24 @@ asyncio.run(main())
 """
 
 
+async def told(program: str, sim: Simulator, path: Path) -> tuple[str, str]:
+    """Run a program that a full disk is to stop, and return what it printed and logged."""
+    command = [sys.executable, "-c", program, sim.url, sim.api_key, str(path)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said, logged = await process.communicate()
+    return said.decode(), logged.decode()
+
+
 async def test_a_batch_whose_results_find_no_room_pays_for_nothing_more(tmp_path: Path) -> None:
     """What is under way is tried to be saved; the rest is for the next run."""
     with run_in_thread(Simulator(time_scale=0.001)) as sim:
-        command = [sys.executable, "-c", _NO_ROOM, sim.url, sim.api_key, str(tmp_path / "films")]
-        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        said, logged = await process.communicate()
+        said, logged = await told(_NO_ROOM, sim, tmp_path / "films")
         paid = len(sim.accepted)
-    succeeded, failed, is_whole = said.decode().split()
+    succeeded, failed, is_whole = said.split()
     assert (succeeded, is_whole) == ("0", "False")
     assert int(failed) == paid < 10
-    assert logged.decode().count("nothing more is submitted") == 1
-    assert f"Make room in {tmp_path / 'films'}, and run the batch again" in logged.decode()
+    assert logged.count("nothing more is submitted") == 1
+    assert f"Make room in {tmp_path / 'films'}, and run the batch again" in logged
 
 
 _NO_JOURNAL = """
@@ -840,8 +846,6 @@ asyncio.run(main())
 async def test_a_paid_item_whose_journal_is_full_by_then_is_seen_through(tmp_path: Path) -> None:
     """It is waited for and counted like any other; the log says what the journal does not know."""
     with run_in_thread(Simulator(time_scale=0.001)) as sim:
-        command = [sys.executable, "-c", _NO_JOURNAL, sim.url, sim.api_key, str(tmp_path / "journal.db")]
-        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        said, logged = await process.communicate()
-    assert said.decode() == "success None\n1 True\n", logged.decode()
-    assert "is paid, and the journal could not be told" in logged.decode()
+        said, logged = await told(_NO_JOURNAL, sim, tmp_path / "journal.db")
+    assert said == "success None\n1 True\n", logged
+    assert "is paid, and the journal could not be told" in logged
