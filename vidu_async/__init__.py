@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vidu_async.batch import Batch
-    from vidu_async.callbacks import sign_callback, verify_callback
+    from vidu_async.callbacks import CallbackReceiver, sign_callback, verify_callback
     from vidu_async.client import ViduClient
     from vidu_async.handle import TaskHandle
     from vidu_async.journal_file import Journal
     from vidu_async.limiter import Limiter, Limits
+    from vidu_async.mounts import aiohttp_app, asgi_app
     from vidu_async.outcomes import Forecast, Outcome, Summary
     from vidu_async.polling import Polling, PollingPolicy
     from vidu_async.protocol.checks import WatermarkPosition
@@ -73,6 +74,7 @@ __all__ = [
     "Batch",
     "BudgetExceededError",
     "CallbackError",
+    "CallbackReceiver",
     "CancelRefusedError",
     "ConfigError",
     "ConnectError",
@@ -129,6 +131,8 @@ __all__ = [
     "ViduError",
     "ViduWarning",
     "WatermarkPosition",
+    "aiohttp_app",
+    "asgi_app",
     "request_from_wire",
     "sign_callback",
     "verify_callback",
@@ -147,6 +151,7 @@ _HOMES = (
         "outcomes",
         "batch",
         "callbacks",
+        "mounts",
     ),
 )
 """Where the names are, what needs least first."""

@@ -1,21 +1,58 @@
-"""Callbacks: what Vidu signs is checked against the clock. A callback only says that it is time to look.
+"""Callbacks: what comes in is checked in a fixed order, kept, and passed on to the clients that want to know.
 
-The signature does not cover the body, so what the task has come to is asked of the gateway (`TaskHandle.refresh`).
+The signature does not cover the body, so a callback only says that it is time to look: what the task has come to is
+asked of the gateway. The receiver knows no framework (`mounts.py`) and no client (they subscribe).
+https://platform.vidu.com/docs/callback-signature
 """
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
 import time
+from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import urlsplit
+from weakref import WeakSet
 
+from attrs import define, field
+
+from vidu_async.nonces import Nonces
 from vidu_async.protocol import signing
+from vidu_async.protocol.checks import is_positive
+from vidu_async.protocol.errors import CallbackError, ConfigError, JournalError
+from vidu_async.protocol.notices import Notice, read_notice
+from vidu_async.protocol.validation.callback_url import fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
-__all__ = ["sign_callback", "verify_callback"]
+    from vidu_async.protocol.gateway import Gateway
+
+    Read = Callable[[int], Awaitable[bytes]]
+    """Reads a request's body, of at most so many bytes, or raises `CallbackError`."""
+
+__all__ = ["CallbackReceiver", "sign_callback", "verify_callback"]
+
+_log = logging.getLogger("vidu_async")
+
+Verify = Literal["hmac+fetch", "token+fetch", "hmac"]
+_MODES = ("hmac+fetch", "token+fetch", "hmac")
+_MOST_BYTES = 5 * 1024 * 1024
+"""Of a body: a mebibyte, and four bytes for each character that a payload may have."""
+_SKEW = 30.0
+"""Seconds by which the gateway's clock may differ from this machine's before it is taken for the right one."""
+_TARGET = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*://[^/?#]*)?((?:/[^/?#]+)*)/([\w-]{1,128})(?:\?[^#]*)?", re.ASCII | re.IGNORECASE
+)
+"""The path of a request: what leads here, and the token."""
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_NO_KEYS = (
+    "no key is known to check callbacks with: give CallbackReceiver(keys=) the API key that creates the tasks, or give "
+    "the receiver to a ViduClient of Vidu itself"
+)
 
 
 def verify_callback(
@@ -38,7 +75,7 @@ def verify_callback(
             yours, so that you cannot check it.
         now: Unix seconds; by default the clock's.
         max_age: seconds by which the signed date may differ from `now`. To refuse repeats, keep the `x-request-nonce`
-            of what you accepted for as long.
+            of what you accepted for as long; `CallbackReceiver` does.
 
     Raises:
         CallbackError: it is not signed so; `status` is what to answer.
@@ -46,7 +83,8 @@ def verify_callback(
 
     """
     now = time.time() if now is None else now
-    signing.verify(method=method, url=url, headers=headers, keys=keys, now=now, max_age=max_age)
+    signers = signing.signers_of(keys)
+    signing.verify(method=method, urls=[url], headers=headers, signers=signers, now=now, max_age=max_age)
 
 
 def sign_callback(
@@ -59,3 +97,233 @@ def sign_callback(
     date = signing.http_date(datetime.now(UTC)) if date is None else date
     nonce = secrets.token_hex(16) if nonce is None else nonce
     return signing.sign(method=method, url=url, key=key, date=date, nonce=nonce)
+
+
+class Subscriber(Protocol):
+    """Who wants to hear of callbacks: a client."""
+
+    @property
+    def signer(self) -> signing.Signer | None:
+        """Signs as those who call it back do, if it can."""
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which the gateway's clock is ahead of this machine's."""
+
+    async def knows(self, token: str) -> bool:
+        """Whether it has a submission with this token."""
+
+    async def hear(self, notice: Notice, *, is_believed: bool) -> bool:
+        """Keep a notice, so that it outlives this process, and act on it; return whether the token is known.
+
+        It acts without waiting. `is_believed` has the state taken from the notice, where else it is asked for.
+        """
+
+
+def _bases(public_url: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the URLs without a trailing slash; what cannot be called back is refused."""
+    given = (public_url,) if isinstance(public_url, str) else tuple(public_url)
+    for url in given:
+        if not isinstance(url, str) or not url or fault_of(url) or "?" in url or urlsplit(url).username is not None:
+            said = "must be a URL such as https://example.com/vidu, without query or user"
+            raise ConfigError(f"CallbackReceiver(public_url=) {said}, not {url!r}")
+    if not given:
+        raise ConfigError("CallbackReceiver(public_url=) must name at least one URL")
+    return tuple(url.rstrip("/") for url in given)
+
+
+def _signers(keys: Iterable[str] | None) -> tuple[signing.Signer, ...]:
+    return () if keys is None else tuple(signing.signers_of(keys))
+
+
+@define(eq=False, repr=False)
+class CallbackReceiver:
+    """Takes callbacks in, for the clients that it is given to: `ViduClient(callbacks=receiver)`.
+
+    Each submission of such a client is called back at `public_url/TOKEN`, a path of its own. Mount the receiver there:
+    `aiohttp_app(receiver)`, `asgi_app(receiver)`, or `receive` in any other framework.
+
+    Args:
+        public_url: what the sender sees, `https://example.com/vidu`, whatever proxies make of it on the way: callbacks
+            are signed for it. Several while you move: the first is registered, all are accepted.
+        keys: the API keys that sign, newest first while you rotate them. By default the client's own, which signs at
+            Vidu's own sites. What a gateway sends on is signed with the gateway's key, which nobody else has.
+        verify: "hmac+fetch" checks the signature and asks for the result. "token+fetch", where nobody can check the
+            signature, trusts who knows the token of the path (130 random bits), and asks for the result. "hmac" checks
+            the signature and takes the state that the body tells, which is **not signed**, at its word; a result's
+            files come with `handle.refresh()`. There is no way to take in what is not checked.
+        max_age: seconds by which the signed date may differ from the clock.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+
+    """
+
+    _public: tuple[str, ...] = field(converter=_bases, alias="public_url")
+    _signers: tuple[signing.Signer, ...] = field(default=None, kw_only=True, converter=_signers, alias="keys")
+    verify: Verify = field(default="hmac+fetch", kw_only=True)
+    max_age: float = field(default=300.0, kw_only=True)
+    _clock: Callable[[], float] = field(default=time.time, kw_only=True)
+    counts: Counter[str] = field(factory=Counter, init=False)
+    """What came in so far: "accepted", "repeated", "unknown" (no submission has the token), "refused", "failed"."""
+    _nonces: Nonces = field(factory=Nonces, init=False)
+    _subscribers: WeakSet[Subscriber] = field(factory=WeakSet, init=False)
+    _is_skewed: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.verify not in _MODES:
+            raise ConfigError(f"CallbackReceiver(verify=) must be one of {', '.join(_MODES)}, not {self.verify!r}")
+        if not is_positive(self.max_age):
+            raise ConfigError(f"CallbackReceiver(max_age=) must be a positive number, not {self.max_age!r}")
+
+    def __repr__(self) -> str:
+        return f"<CallbackReceiver {self.public_url} {self.verify}>"
+
+    @property
+    def public_url(self) -> str:
+        """Where new submissions are called back, less the token."""
+        return self._public[0]
+
+    @property
+    def checks_signatures(self) -> bool:
+        """Whether a signature is needed."""
+        return self.verify != "token+fetch"
+
+    def url_for(self, token: str) -> str:
+        """Return the `callback_url` of a submission."""
+        return f"{self.public_url}/{token}"
+
+    def check_can_verify(self, gateway: Gateway) -> None:
+        """Refuse callbacks of a gateway whose signature nobody here could check.
+
+        Raises:
+            ConfigError: it signs with a key of its own, or it is not known with which, and none was given.
+
+        """
+        if not self.checks_signatures or gateway.signs or (gateway.signs is None and self._signers):
+            return
+        how = "with a key of its own" if gateway.signs is False else "nobody knows how: give keys=[...] if you do, or"
+        raise ConfigError(
+            f'CallbackReceiver(verify="{self.verify}") needs a key that signs callbacks, and {gateway.base_url} signs '
+            f'{how}; use verify="token+fetch" there'
+        )
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Pass callbacks on to somebody, who is not kept alive by that."""
+        self._subscribers.add(subscriber)
+
+    async def receive(self, method: str, target: str, headers: signing.Headers, body: bytes) -> int:
+        """Take in a request and return the HTTP status to answer it with, with an empty body.
+
+        Args:
+            method: "POST", else it is a 405.
+            target: its path as it came, undecoded; what leads to the last part of it may be of your routing.
+            headers: all of them, those that came twice included: pairs, or a multi-dict.
+            body: the whole body. Where it can be read later, `answer` refuses before anything is read.
+
+        204 is also the answer to repeats and to tokens of nobody; 401 to what is not signed, 400 to what is no JSON
+        object, 404 to another path, 413 from 5 MiB on, 415 to what is compressed, 503 while the journal cannot be
+        written, so that it comes again.
+        """
+
+        async def read(most: int) -> bytes:
+            check_size(len(body), most)
+            return body
+
+        return await self.answer(method, target, headers, read)
+
+    async def answer(self, method: str, target: str, headers: signing.Headers, read: Read) -> int:
+        """Take in a request as `receive`, whose body is read only when all else is well.
+
+        `read(most)` returns the body, and raises `CallbackError` if it has more than `most` bytes or does not come.
+        """
+        try:
+            word, status = await self._take(method, target, headers, read), 204
+        except CallbackError as error:
+            _log.debug("a callback was refused: %s", error.said)
+            word, status = "refused", error.status
+        except (JournalError, ConfigError) as error:  # they try again, and by then it may be well
+            _log.error("a callback could not be taken in: %s", error)
+            word, status = "failed", 503
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _log.exception("a callback could not be taken in")
+            word, status = "failed", 500
+        self.counts[word] += 1
+        return status
+
+    async def _take(self, method: str, target: str, headers: signing.Headers, read: Read) -> str:
+        """Check in this order, keep, pass on, and only then remember the nonce: a 503 must not make the next a repeat."""
+        if method != "POST":
+            raise CallbackError(f"callbacks come by POST, not {method}", status=405)
+        token, found = self._token_in(target), signing.folded(headers)
+        check_size(_length(found), _MOST_BYTES)
+        nonce, now = "", self._now()
+        if self.checks_signatures:
+            nonce = self._nonce_of_signed(token, headers, now)
+            if self._nonces.knows(nonce, now):
+                return "repeated"
+        if found.get("content-encoding", ["identity"]) != ["identity"]:
+            raise CallbackError("the callback's body is compressed, which Vidu's are not", status=415)
+        if not self.checks_signatures and not await self._is_known(token):
+            return "unknown"  # before anybody without a token has anything read
+        notice = read_notice(token, await read(_MOST_BYTES))
+        is_known = await self._tell(notice)
+        if nonce:
+            self._nonces.add(nonce, now)
+        return "accepted" if is_known else "unknown"
+
+    def _token_in(self, target: str) -> str:
+        """Return the last part of the path; its routing is others', but it must be plain, and not the prefix alone."""
+        found = _TARGET.fullmatch(target)
+        bases = [urlsplit(base).path for base in self._public]
+        if found is None or _DOTS.search(target) or f"{found[1]}/{found[2]}" in bases:
+            raise CallbackError("this is no path of a callback", status=404)
+        if found[1] not in bases and found[1].lower() in {base.lower() for base in bases}:
+            raise CallbackError("this is no path of a callback: it is in another case", status=404)
+        return found[2]
+
+    def _nonce_of_signed(self, token: str, headers: signing.Headers, now: float) -> str:
+        """Check the signature for the public URLs, whatever the path that a proxy has made of them."""
+        signers = self._signers or tuple(one for each in self._subscribers if (one := each.signer))
+        if not signers:
+            raise ConfigError(_NO_KEYS)
+        return signing.verify(
+            method="POST",
+            urls=[f"{base}/{token}" for base in self._public],
+            headers=headers,
+            signers=signers,
+            now=now,
+            max_age=self.max_age,
+            with_nonce=True,
+        )
+
+    def _now(self) -> float:
+        """Return the time by the gateway's clock, if this machine's is far off."""
+        off = max((one.clock_offset for one in self._subscribers), key=abs, default=0.0)
+        if abs(off) <= _SKEW:
+            return self._clock()
+        if not self._is_skewed:
+            _log.warning("this machine's clock differs by %.0f s from the gateway's, by which callbacks are dated", off)
+        self._is_skewed = True
+        return self._clock() + off
+
+    async def _is_known(self, token: str) -> bool:
+        return any([await one.knows(token) for one in list(self._subscribers)])
+
+    async def _tell(self, notice: Notice) -> bool:
+        is_believed = self.verify == "hmac"
+        return any([await one.hear(notice, is_believed=is_believed) for one in list(self._subscribers)])
+
+
+def check_size(size: int, most: int) -> None:
+    """Refuse a body of more bytes than a callback can have."""
+    if size > most:
+        raise CallbackError(f"the callback's body has more than {most} bytes", status=413)
+
+
+def _length(found: dict[str, list[str]]) -> int:
+    """Return what the headers say of the body's length; 0 if they say nothing."""
+    said = found.get("content-length", ["0"])[0].strip()
+    if not (said.isascii() and said.isdigit() and len(said) < len("999999999999999999999")):
+        raise CallbackError("the callback's Content-Length is no number", status=400)
+    return int(said)

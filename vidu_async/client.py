@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from vidu_async import media, targets
 from vidu_async.abilities import Abilities
+from vidu_async.bell import Bell
+from vidu_async.callbacks import CallbackReceiver
 from vidu_async.connections import Connections
 from vidu_async.deposits import Deposits
 from vidu_async.disk import Appender
@@ -93,6 +95,9 @@ class ViduClient:
             its place; None sends all pictures within their requests. No page says that today's creations take these
             URIs, so try one. What cannot be uploaded is not sent, and not paid. Pictures from 10 MB on, which the
             storage does not take, stay in their requests.
+        callbacks: where this client is called back (`CallbackReceiver`). Each submission without a `callback_url` of
+            its own is then given one, with a token in its path; tasks are looked at rarely, and at once when called
+            back. With a journal file any process of this machine that has it may be the one that is called.
         strict: refuse what is otherwise warned of (`ViduWarning`) when it is submitted: a model or value that only some
             page has, or one without effect.
         on_event: called with each event (`vidu_async.events`), in the event loop: it should be quick.
@@ -118,6 +123,7 @@ class ViduClient:
         journal: str | os.PathLike[str] | Journal | None = None,
         on_unknown: Literal["hold", "resend"] = "hold",
         upload_above: int | None = None,
+        callbacks: CallbackReceiver | None = None,
         strict: bool = False,
         on_event: Callable[[Event], object] | None = None,
         session: aiohttp.ClientSession | None = None,
@@ -149,6 +155,9 @@ class ViduClient:
             raise ConfigError(
                 "upload_above= needs a gateway that takes uploads; Gateway(uploads=False) says it does not"
             )
+        check("callbacks", callbacks, CallbackReceiver | None)
+        if callbacks is not None:
+            callbacks.check_can_verify(self._gateway)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._owns_journal = not isinstance(journal, Journal)
         self._journal = _journal_of(journal)
@@ -181,11 +190,30 @@ class ViduClient:
         )
         self._deposits = Deposits(self._gateway, self._abilities, self._bind, upload_above)
         resends, place = on_unknown == "resend", self._deposits.placed
-        self._outbox = Outbox(self._journal, self._limiter, self._reconciler, resends, place, self._report)
+        call_back = callbacks.url_for if callbacks is not None else None
+        self._outbox = Outbox(self._journal, self._limiter, self._reconciler, resends, place, call_back, self._report)
         self._home = {"site": self._gateway.url(""), "key_print": self._key.print}
         self._bound: Transport | None = None
+        self._bell = self._bell_for(callbacks)
         self._strict = strict
         self._appender = Appender()
+
+    def _bell_for(self, callbacks: CallbackReceiver | None) -> Bell | None:
+        if callbacks is None:
+            return None
+        bell = Bell(
+            self._key.signature_of if self._gateway.signs else None,
+            self._home["site"],
+            self._journal,
+            self._watcher,
+            self._reconciler,
+            self._watch_of,
+            self._outbox.__contains__,
+            lambda: self._bound.clock_offset if self._bound else 0.0,
+            lambda: bool(self._outbox) or self._watcher.is_waiting or self._reconciler.is_waiting,
+        )
+        callbacks.subscribe(bell)
+        return bell
 
     @property
     def gateway(self) -> Gateway:
@@ -251,7 +279,9 @@ class ViduClient:
         tell(found.doubts, strict=self._strict, key=key)
         body = found.body
         digest = "" if key is None else await _digest(request, body)
-        wanted = Row.of(request.endpoint, body, key=key, digest=digest, off_peak=_is_off_peak(request), **self._home)
+        is_called_back = self._bell is not None and "callback_url" not in body
+        known = {"digest": digest, "off_peak": _is_off_peak(request), "is_called_back": is_called_back}
+        wanted = Row.of(request.endpoint, body, key=key, **known, **self._home)
         order = Order(wanted, call, body, self._accept, self._handle_of, retry_failed)
         # Bound again: the client may have been closed while files were read.
         return await self._outbox.send(order, self._bind_to_pay())
@@ -310,9 +340,12 @@ class ViduClient:
             self._reconciler.note_echo(row, task)
             self._journal.note(row, RowState.ACCEPTED, task_id=task.id, credits=task.credits)
         self._report(Accepted(key=row.key, task_id=task.id, credits=task.credits))
-        handle = self._handle(task.id, key=row.key, endpoint=row.endpoint, off_peak=row.off_peak, is_original=True)
-        handle._observe(task)  # noqa: SLF001 - the client's and its handles' own
-        handle._watch.is_unread = isinstance(self._journal, MemoryJournal)  # noqa: SLF001
+        watch = self._watch_of(row, task.id)
+        handle = TaskHandle(self, self._watcher, watch, row.key, is_original=True)
+        self._watcher.observe(watch, task)
+        watch.is_unread = isinstance(self._journal, MemoryJournal)
+        if self._reconciler.answered(row):
+            self._watcher.ring(watch)
         if permit is not None:
             permit.follow(handle)
         return handle
@@ -394,7 +427,8 @@ class ViduClient:
 
         """
         token = Token.parse(task, self._gateway)
-        return self._handle(token.task_id, off_peak=token.off_peak)
+        watch = self._watcher.watch(token.task_id, off_peak=token.off_peak)
+        return TaskHandle(self, self._watcher, watch)
 
     def unfinished(self) -> list[TaskHandle]:
         """Return the handles of all accepted tasks that the journal does not know to have ended, oldest first.
@@ -506,21 +540,18 @@ class ViduClient:
                 raise
         return [_outcome_or_error(completed, handle) for handle in waiting]
 
-    def _handle(
-        self,
-        task_id: str,
-        *,
-        key: str | None = None,
-        endpoint: str = "",
-        off_peak: bool = False,
-        is_original: bool = False,
-    ) -> TaskHandle:
-        watch = self._watcher.watch(task_id, key=key or "", endpoint=endpoint, off_peak=off_peak)
-        return TaskHandle(self, self._watcher, watch, key, is_original)
-
     def _handle_of(self, row: Row) -> TaskHandle:
         """Return the handle of a task made here, with what is known of it."""
-        return self._handle(row.task_id, key=row.key, endpoint=row.endpoint, off_peak=row.off_peak)
+        return TaskHandle(self, self._watcher, self._watch_of(row), row.key)
+
+    def _watch_of(self, row: Row, task_id: str = "") -> Watch:
+        return self._watcher.watch(
+            task_id or row.task_id,
+            key=row.key,
+            endpoint=row.endpoint,
+            off_peak=row.off_peak,
+            is_called_back=row.is_called_back and self._bell is not None,
+        )
 
     # Asking
 
@@ -691,6 +722,8 @@ class ViduClient:
             self._outbox.write_off()
             self._bound = transport
             self._reconciler.begin()
+            if self._bell:
+                self._bell.listen()
         self._watcher.follow_loop()
         return transport
 
@@ -701,6 +734,8 @@ class ViduClient:
         was not found is logged.
         """
         self._connections.refuse()
+        if self._bell:
+            self._bell.stop(closes_journal=self._owns_journal)
         await self._outbox.aclose()
         await self._reconciler.aclose()
         await self._watcher.aclose()

@@ -73,3 +73,15 @@ def proven(task: Task, rows: Iterable[Row], is_unique: Callable[[Row], bool]) ->
         if task.stamp == row.token or (payload and row.proof == payload and is_unique(row)):
             return row
     return None
+
+
+def may_be_its_own(task: Task, row: Row, owner: str | None) -> bool:
+    """Whether a task that a callback for this row names is its own. `owner` is the journal's token of that task.
+
+    The URL of the callback was told to nobody but with this row, so it is enough that nothing speaks against it.
+    """
+    if owner is not None or task.stamp is not None:
+        return row.token == (owner or task.stamp)
+    is_payload = not task.payload or hashed(task.payload) == row.proof
+    is_prompt = not (task.prompt and row.prompt) or hashed(task.prompt) == row.prompt
+    return is_payload and is_prompt and looks_like(task, row)

@@ -20,8 +20,9 @@ import time
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakValueDictionary
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from vidu_async.protocol.errors import IdempotencyConflictError
 
@@ -103,6 +104,8 @@ class Row:
     """Whether the request said so; not every gateway's answers do."""
     key_print: str = ""
     """The beginning of the API key's hash: which account it was."""
+    is_called_back: bool = False
+    """Whether it asks for callbacks, under a URL that ends with its token."""
 
     state: RowState = RowState.PREPARED
     attempt: int = 0
@@ -138,9 +141,16 @@ class Row:
 
     def renewed(self, wanted: Row) -> None:
         """Take up a key again whose submission came to nothing. The token stays the same."""
-        for name in ("site", "endpoint", "digest", "proof", "model", "duration", "prompt", "off_peak", "key_print"):
+        for name in _WANTED:
             setattr(self, name, getattr(wanted, name))
         self.state, self.evidence, self.reason, self.status, self.trace_id = RowState.PREPARED, "", "", None, ""
+
+
+_WANTED = (
+    *("site", "endpoint", "digest", "proof", "model", "duration", "prompt", "off_peak", "key_print"),
+    "is_called_back",
+)
+"""What a row knows of its request."""
 
 
 def makes_room(found: Row, wanted: Row, *, retry_failed: bool) -> bool:
@@ -164,8 +174,26 @@ def conflict(found: Row, wanted: Row) -> IdempotencyConflictError | None:
     return error
 
 
+@frozen
+class Heard:
+    """A callback that came for a submission, in any process."""
+
+    place: int
+    """Grows from one to the next."""
+    row: Row
+    """The submission, as it stands now."""
+    task_id: str
+    """As the callback says, "" if it does not."""
+    state: str
+    """As above, in Vidu's words."""
+
+
 class Ledger(Protocol):
     """What a client asks of its journal. What it is told is remembered at once, and durable by `settled`."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write in it."""
 
     async def open(self) -> None:
         """Make ready, or raise `JournalError`: without a journal nothing is spent."""
@@ -212,6 +240,15 @@ class Ledger(Protocol):
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
 
+    async def row_of(self, token: str) -> Row | None:
+        """Return the row with this token, or raise `JournalError`."""
+
+    async def hear(self, token: str, task_id: str, state: str) -> Heard | None:
+        """Make a callback durable; None if no row has its token. Or raise `JournalError`."""
+
+    def heard(self, after: int) -> list[Heard]:
+        """Return what came since a place, oldest first: quick, as it is asked often. Raises nothing."""
+
     async def recall(self, name: str) -> str | None:
         """Return what was kept under a name, or raise `JournalError`."""
 
@@ -248,8 +285,15 @@ class MemoryJournal:
     _clock: Callable[[], float] = time.time
     _rows: dict[str, Row] = field(factory=dict, init=False)
     _by_task: dict[str, Row] = field(factory=dict, init=False)
+    _by_token: WeakValueDictionary[str, Row] = field(factory=WeakValueDictionary, init=False)
+    """Rows that are called back."""
     _proofs: Counter[str] = field(factory=Counter, init=False)
     """How many submissions had a payload, by its hash."""
+
+    @property
+    def is_shared(self) -> bool:
+        """It is in memory."""
+        return False
 
     async def open(self) -> None:
         """Nothing to make ready."""
@@ -268,6 +312,8 @@ class MemoryJournal:
                 raise error
             return found, False
         found.prepared_at = self._clock()
+        if found.is_called_back:
+            self._by_token[found.token] = found
         return found, True
 
     async def commit(self, row: Row) -> None:
@@ -323,6 +369,20 @@ class MemoryJournal:
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
         return self._proofs[row.proof] == 1
+
+    async def row_of(self, token: str) -> Row | None:
+        """Return the row with this token, unless it was forgotten since."""
+        row = self._by_token.get(token)
+        return row if row is not None and row.token == token else None
+
+    async def hear(self, token: str, task_id: str, state: str) -> Heard | None:
+        """Nothing outlives the client."""
+        row = await self.row_of(token)
+        return None if row is None else Heard(0, row, task_id, state)
+
+    def heard(self, after: int) -> list[Heard]:  # noqa: ARG002 - as above
+        """Nobody else writes here."""
+        return []
 
     async def recall(self, name: str) -> None:
         """Nothing is kept: whoever could ask has it in memory."""

@@ -7,22 +7,26 @@ is a fact, and no failure to write it loses it while the process lives.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from weakref import finalize
 
 from attrs import define, field
 
-from vidu_async.journal import Row, RowState, answered, check_edge, move
+from vidu_async.journal import Heard, Row, RowState, answered, check_edge, move
 from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError, JournalError
 from vidu_async.settings import check
-from vidu_async.store import NAMES, Store, explained, values_of
+from vidu_async.store import NAMES, Reader, Store, explained, values_of
 from vidu_async.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+
+_log = logging.getLogger("vidu_async")
 
 _STATE, _ATTEMPT, _OWNER, _COMMITTED_AT = map(NAMES.index, ("state", "attempt", "owner", "committed_at"))
 
@@ -46,6 +50,8 @@ class Journal:
     busy_timeout: float = field(default=5.0, kw_only=True)
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     _writer: Writer[Store] = field(init=False)
+    _reader: Reader | None = field(default=None, init=False)
+    _close_reader: finalize[..., Any] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         if self.durability not in {"full", "process"}:
@@ -62,6 +68,11 @@ class Journal:
         raise TypeError(
             "a Journal holds a thread and an open file and is not pickled; make one of its path where needed"
         )
+
+    @property
+    def is_shared(self) -> bool:
+        """It is a file."""
+        return True
 
     async def open(self) -> None:
         """Make ready, or raise `JournalError`. Whatever else is asked first does it, too."""
@@ -177,6 +188,33 @@ class Journal:
         """Whether no other row has this row's own payload."""
         return self._writer.ask_now(partial(Store.is_unique_proof, row=row))
 
+    async def row_of(self, token: str) -> Row | None:
+        """Return the row with this token."""
+        return await self._writer.ask(partial(Store.row_of, token=token))
+
+    async def hear(self, token: str, task_id: str, state: str) -> Heard | None:
+        """Make a callback durable; None if no row has its token."""
+        return await self._writer.ask(partial(Store.hear, token=token, task_id=task_id, state=state))
+
+    def heard(self, after: int) -> list[Heard]:
+        """Return the callbacks that came since a place, to this process or another."""
+        import sqlite3  # noqa: PLC0415 - on first use
+
+        try:
+            if self._reader is None:
+                self._reader = Reader.open(self.path)
+                self._close_reader = finalize(self, self._reader.close)
+            return self._reader.heard(after)
+        except (sqlite3.Error, OSError) as error:  # what others have heard is found out all the same, by looking
+            _log.debug("the journal %s could not be read: %s", self.path, error)
+            self._let_go_of_reader()
+            return []
+
+    def _let_go_of_reader(self) -> None:
+        self._reader = None
+        if self._close_reader is not None:
+            self._close_reader()
+
     async def recall(self, name: str) -> str | None:
         """Return what was kept under a name."""
         return await self._writer.ask(partial(Store.recall, name=name))
@@ -187,6 +225,7 @@ class Journal:
 
     async def aclose(self) -> None:
         """Write what is owed and let go of the file; used again, it opens again."""
+        self._let_go_of_reader()
         await self._writer.aclose()
 
 

@@ -89,6 +89,7 @@ class Looks:
     async def _look_at(self, watch: Watch) -> None:
         """Ask about one task by itself."""
         claimed, was_listed = watch.claimed, watch.is_listed
+        was_rung_for, watch.is_rung_for = watch.is_rung_for, False
         watch.claimed, watch.is_listed, watch.is_asked_at_once = None, False, False
         watch.turns += 1
         try:
@@ -98,6 +99,7 @@ class Looks:
                 self._report(StateRegressed(state=claimed, answered=task.state, **names))
                 task = await self._query(watch)  # two accounts of one end: its own word counts, once repeated
         except ViduError as error:
+            watch.is_rung_for = watch.is_rung_for or was_rung_for
             self._troubled(watch, error)
             return
         self._went_well()

@@ -94,6 +94,8 @@ class Outbox:
     """Whether what was not found in the quiet time is sent again, as the user chose."""
     _place: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
     """Returns a body with texts for those of its files that go another way, as `Submission.place`."""
+    _call_back: Callable[[str], str] | None
+    """As `Submission.call_back`."""
     _report: Callable[[Event], None]
     breaker: Breaker = field(factory=Breaker, init=False)
     _sends: dict[str, _Sending] = field(factory=dict, init=False)
@@ -136,6 +138,12 @@ class Outbox:
         if sending := self._sends.get(key):
             await asyncio.wait([sending.done])
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._sends
+
+    def __len__(self) -> int:
+        return len(self._sends)
+
     def forget(self, key: str) -> None:
         """Keep no longer what was needed to send it again."""
         self._lost.pop(key, None)
@@ -169,6 +177,7 @@ class Outbox:
             self._journal,
             self.breaker,
             self._place,
+            self._call_back,
             sending.has_left,
             self._report,
         )
@@ -230,6 +239,8 @@ class Outbox:
         error = None if sending.done.cancelled() else sending.done.exception()
         self._settle(sending)
         row = sending.row
+        if row.state not in UNRESOLVED:
+            self._reconciler.answered(row)
         if sending.submission is not None and (error or sending.done.cancelled()):
             self._report(_failed(row, error))
         if sending.callers == 0 and not sending.is_heard and not sending.done.cancelled():

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from vidu_async.evidence import SKEW, candidates, left_at, looks_like, proven, windows
+from vidu_async.evidence import SKEW, candidates, left_at, looks_like, may_be_its_own, proven, windows
 from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState, hashed
 from vidu_async.protocol.errors import ConfigError, NotFoundError, UnsupportedError, ViduError
+from vidu_async.retry import waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -34,6 +35,8 @@ _FIRST = 2
 """Looks that the caller of `submit` waits for."""
 _HELD_FOR = 48 * 3600.0
 """Seconds during which what was not found is looked for along with others."""
+_TRIES = 5
+"""At a task that a callback names."""
 _CANDIDATES = 1000
 """Queries of one look."""
 _AT_ONCE = 8
@@ -110,6 +113,10 @@ class Reconciler:
     """By token: ids of tasks that look alike."""
     _seen: dict[str, tuple[str | None, str]] = field(factory=dict, init=False)
     """By id: mark and payload's hash of tasks that were asked for once. They never change, but whose is lost may."""
+    _named: dict[str, str] = field(factory=dict, init=False)
+    """By token: ids of tasks that a callback has named, "" for one without, until that is looked into."""
+    _called: dict[str, asyncio.Event] = field(factory=dict, init=False)
+    """By token of those that somebody waits for: set when a callback comes."""
     _mute: set[str] = field(factory=set, init=False)
     """Endpoints that do not repeat payloads."""
     _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
@@ -230,9 +237,12 @@ class Reconciler:
         self._awaited.add(row.token)
         try:
             for share in shares:
-                if not (self._can_list() or is_patient):
+                if not (self._can_list() or is_patient or row.is_called_back):
                     break
-                await asyncio.sleep(began + share * self._quiet - loop.time())
+                while await self._is_called_by(row.token, began + share * self._quiet):
+                    await self._look_at_named(row)
+                    if task := self._found.pop(row.token, None):
+                        return task
                 self._due.add(row.token)
                 async with self._turn:
                     if row.token in self._due:  # else the look before this one was for all that were due
@@ -242,7 +252,65 @@ class Reconciler:
             return None
         finally:
             self._awaited.discard(row.token)
+            self._called.pop(row.token, None)
             self._found.pop(row.token, None)
+
+    # Called back
+
+    def hear(self, row: Row, task_id: str, *, is_sent_here: bool) -> None:
+        """Take in that a callback came for a submission; it may name its task.
+
+        That is looked into when the answer is lost: at once by whoever waits for it, in the background if nobody does.
+        """
+        called = self._called.get(row.token)
+        if called is None and row.state not in UNRESOLVED and not is_sent_here:
+            return
+        self._named[row.token] = task_id
+        if called is not None:
+            called.set()
+        elif row.state in UNRESOLVED:
+            self._in_background(self._look_at_named(row))
+
+    def answered(self, row: Row) -> bool:
+        """Take in that the answer came; return whether a callback was there first."""
+        return self._named.pop(row.token, None) is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anybody waits for a lost answer's task."""
+        return bool(self._awaited)
+
+    async def _is_called_by(self, token: str, moment: float) -> bool:
+        """Wait until a moment, or for a callback; return whether one came."""
+        called = self._called.setdefault(token, asyncio.Event())
+        if token not in self._named:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(moment):
+                    await called.wait()
+        called.clear()
+        return token in self._named
+
+    async def _look_at_named(self, row: Row) -> None:
+        """Adopt the task that a callback names, if its own answer does not speak against it."""
+        task_id, pauses = self._named.pop(row.token, ""), waits()
+        if not task_id:
+            async with self._turn:
+                return await self._look_quietly()  # it exists, so it may be listed
+        for _ in range(_TRIES):
+            try:
+                task = await self._fetch(task_id)
+                break
+            except ViduError as error:
+                _log.info("task %s, which a callback names, cannot be looked at: %s", task_id, error.said)
+            await asyncio.sleep(next(pauses))
+        else:
+            return None
+        owner = self._journal.tokens_of(self._site, [task_id]).get(task_id)
+        if may_be_its_own(task, row, owner):
+            self._adopt(row, [task])
+        else:
+            _log.warning("a callback names task %s for submission %s, which is another's: left alone", task_id, row.key)
+        return None
 
     async def _look_quietly(self) -> None:
         """Look for all that is young enough; whoever calls has the turn."""
@@ -327,8 +395,9 @@ class Reconciler:
             _log.error("submission %s became several tasks, all paid: %s is used, not %s", row.key, first.id, ids)
         now = self._journal.find(row.key)
         if now is None or now.token != row.token or now.state not in UNRESOLVED:
-            if now is not None and now.task_id == first.id:
-                return None  # another process was first
+            if now is not None and now.task_id == first.id:  # another process was first
+                self._found.update({row.token: first} if row.token in self._awaited else {})
+                return None
             _log.error("task %s is that of submission %s, which was settled otherwise meanwhile", first.id, row.key)
             return None
         self._journal.note(now, RowState.ACCEPTED, task_id=first.id, credits=first.credits)

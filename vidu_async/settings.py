@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError
 from vidu_async.protocol.gateway import Gateway
+from vidu_async.protocol.signing import signature
 
 
 def _seconds(_: object, attribute: Any, value: float) -> None:  # noqa: ANN401 - attrs' own generic
@@ -56,6 +57,10 @@ class ApiKey:
     def header(self, gateway: Gateway) -> dict[str, str]:
         """Return the header that carries the key, as this gateway wants it."""
         return {gateway.auth_header: f"{gateway.auth_scheme} {self.__text}".strip()}
+
+    def signature_of(self, text: str) -> str:
+        """Sign as Vidu signs its callbacks."""
+        return signature(self.__text, text)
 
     def hidden_in(self, content: bytes) -> bytes:
         """Return an answer without the key, which a server may repeat in the text of a refusal."""

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from attrs import define, field, fields
 
 from vidu_async import places
-from vidu_async.journal import EDGES, Row, RowState, conflict, is_free, makes_room
+from vidu_async.journal import EDGES, Heard, Row, RowState, conflict, is_free, makes_room
 from vidu_async.owners import Owner
 from vidu_async.protocol.errors import JournalError
 
@@ -32,7 +32,8 @@ Values = tuple[Any, ...]
 
 APPLICATION = 0x56694475
 """What marks a file as ours. https://www.sqlite.org/pragma.html#pragma_application_id"""
-VERSION = 1
+VERSION = 2
+"""2 since `is_called_back`."""
 NAMES = tuple(one.name for one in fields(Row))
 _TYPES = {
     "str": "TEXT NOT NULL",
@@ -50,8 +51,13 @@ _moves = "".join(f"|{start}>{end}" for start, ends in EDGES.items() for end in s
 _EVENT = """INSERT INTO events VALUES (new.token, (julianday('now') - 2440587.5) * 86400, new.attempt, new.state,
     CASE new.reason WHEN '' THEN new.evidence ELSE new.reason END)"""
 _NOTES = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)"
+_CALLBACKS = """CREATE TABLE IF NOT EXISTS callbacks (place INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL,
+    task_id TEXT NOT NULL, state TEXT NOT NULL)"""
+_CALLBACKS_KEPT = 10_000
+"""The newest: what is older was acted on, or has been found out otherwise."""
 _SCHEMA = f"""
 {_NOTES};
+{_CALLBACKS};
 CREATE TABLE submissions ({_columns}) [STRICT];
 CREATE TABLE events (token TEXT NOT NULL, at REAL NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
     reason TEXT NOT NULL) [STRICT];
@@ -91,6 +97,11 @@ _ABANDONED = "the process that sent it ended before its answer came"
 _UNFINISHED = f"{_ROW} WHERE state = 'accepted' AND site = ? ORDER BY committed_at, rowid"
 _UNRESOLVED = f"{_ROW} WHERE state IN ('unknown', 'held') AND site = ? ORDER BY committed_at, rowid"
 _ROWS = f"SELECT rowid, {', '.join(NAMES)} FROM submissions WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608
+_BY_TOKEN = f"{_ROW} WHERE token = ?"
+_HEAR = "INSERT INTO callbacks (token, task_id, state) VALUES (?, ?, ?)"
+_FORGET = "DELETE FROM callbacks WHERE place <= ?"
+_HEARD = f"""SELECT place, callbacks.task_id, callbacks.state, {", ".join(f"submissions.{name}" for name in NAMES)}
+    FROM callbacks JOIN submissions USING (token) WHERE place > ? ORDER BY place"""  # noqa: S608
 _RECALL = "SELECT value FROM notes WHERE name = ?"
 _REMEMBER = "INSERT INTO notes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _SHARED_PROOF = "SELECT 1 FROM submissions WHERE proof = ? AND proof <> '' AND token <> ?"
@@ -163,6 +174,8 @@ def _ready(path: Path, *, durability: str, busy_timeout: float, is_alone: bool) 
         connection.execute("PRAGMA fullfsync = 1")  # macOS's fsync alone does not reach the disk
         connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG}")
         connection.execute(_NOTES)
+        connection.execute(_CALLBACKS)
+        _upgrade(connection)
     except BaseException:
         connection.close()
         raise
@@ -182,6 +195,16 @@ def _check(path: Path, connection: sqlite3.Connection, *, is_suspect: bool) -> N
         raise JournalError(f"the journal {path} is damaged: {found[0]}", advice=_DAMAGED)
 
 
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Give a file of an earlier version what it lacks; of several processes the first does."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:
+            connection.execute("ALTER TABLE submissions ADD COLUMN is_called_back INTEGER NOT NULL DEFAULT 0")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any value of a row
     """Return what SQLite can hold of a value: a server may send any number, and text that is none."""
     if isinstance(value, str):
@@ -195,6 +218,34 @@ def _row(values: Sequence[Any]) -> Row:
     known = dict(zip(NAMES, values, strict=True))
     known.update({name: bool(known[name]) for name in _FLAGS}, state=RowState(known["state"]))
     return Row(**known)
+
+
+@define(eq=False)
+class Reader:
+    """A second connection, which only looks at what others have written. Its errors are SQLite's."""
+
+    _connection: sqlite3.Connection
+    _version: int = field(default=-1, init=False)
+
+    @classmethod
+    def open(cls, path: str) -> Reader:
+        """Look into a journal that is there."""
+        connection = _connect(Path(os.path.realpath(path)), timeout=0)
+        connection.execute("PRAGMA query_only = 1")
+        return cls(connection)
+
+    def heard(self, after: int) -> list[Heard]:
+        """Return the callbacks since a place, if anything was written by anybody since the last look."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version == self._version:
+            return []
+        found = self._connection.execute(_HEARD, (after,)).fetchall()
+        self._version = version  # what is written from here on shows in the next one
+        return [Heard(place, _row(values), task_id, state) for place, task_id, state, *values in found]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
 
 
 @define(eq=False)
@@ -318,6 +369,20 @@ class Store:
     def finish(self, site: str, task_id: str, state: str, spent: int | None) -> None:
         """Write that a task ended."""
         self._connection.execute(_FINISH, (state, _storable(spent), _storable(task_id), site))
+
+    def row_of(self, token: str) -> Row | None:
+        """Return the row with this token."""
+        found = self._connection.execute(_BY_TOKEN, (_storable(token),)).fetchone()
+        return _row(found) if found else None
+
+    def hear(self, token: str, task_id: str, state: str) -> Heard | None:
+        """Write a callback down, and forget what is too old; None if no row has its token."""
+        row = self.row_of(token)
+        if row is None:
+            return None
+        place = self._connection.execute(_HEAR, (token, _storable(task_id), state)).lastrowid or 0
+        self._connection.execute(_FORGET, (place - _CALLBACKS_KEPT,))
+        return Heard(place, row, task_id, state)
 
     def find(self, key: str) -> Row | None:
         """Return the row of a key."""

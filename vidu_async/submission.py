@@ -123,6 +123,8 @@ class Submission(Generic[T]):
     breaker: Breaker
     place: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
     """Returns the body with texts for those of its files that go another way, and have gone it."""
+    call_back: Callable[[str], str] | None
+    """Returns the URL at which a submission is called back, by its token; None if none is."""
     is_abandoned: Callable[[], bool]
     """Whether nobody waits for it any more: then it is not tried again."""
     report: Callable[[Event], None]
@@ -209,10 +211,13 @@ class Submission(Generic[T]):
         return body
 
     def _stamped(self) -> dict[str, Any]:
-        """Return the body with a mark by which its task can be found, unless the caller has a payload of their own."""
-        if self.row.endpoint == SUBJECTS or "payload" in self.body:
-            return self.body
-        return {**self.body, "payload": stamped(self.row.token)}
+        """Return the body with what its task is found by: a mark, unless the caller has a payload, and a callback."""
+        row, body = self.row, self.body
+        if row.endpoint != SUBJECTS and "payload" not in body:
+            body = {**body, "payload": stamped(row.token)}
+        if row.is_called_back and self.call_back is not None:
+            body = {**body, "callback_url": self.call_back(row.token)}
+        return body
 
     async def _commit(self) -> None:
         await self.journal.commit(self.row)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl as ssl_module
+import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,6 +76,8 @@ class Transport:
     _guard: Guard | None = field(default=None, init=False, repr=False)
     _room: asyncio.Semaphore = field(init=False, repr=False)
     _sessions: dict[str, aiohttp.ClientSession] = field(factory=dict, init=False, repr=False)
+    _dated: tuple[str, float] | None = field(default=None, init=False, repr=False)
+    """The Date of the latest answer that has one, and this machine's then."""
     _told: dict[str, dict[str, Any]] = field(factory=dict, init=False, repr=False)
     _is_closed: bool = field(default=False, init=False, repr=False)
 
@@ -156,6 +159,8 @@ class Transport:
                 content = self._key.hidden_in(await _read(response, cap, whole=response.ok))
                 told, hide = response.headers, self._key.hidden_in_text
                 named = {name: hide(told[name]) for name in HEADERS if name in told}
+                if "date" in named:
+                    self._dated = (named["date"], time.time())
                 return Answer(response.status, content, named, f"{call.method} {call.url}")
         except ViduError:
             raise
@@ -216,6 +221,17 @@ class Transport:
         except Exception as error:  # noqa: BLE001 - as above
             failure = flight.failure or _failure(error, str(address.origin()))
         raise failure
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which the gateway's clock is ahead of this machine's; 0 if no answer has told."""
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - light to import
+
+        said, now = self._dated or ("", 0.0)
+        try:
+            return parsedate_to_datetime(said).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
 
     def _headers(self, *, is_json: bool) -> dict[str, str]:
         """Return the headers of requests for the gateway."""

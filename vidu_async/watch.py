@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,12 @@ class Watch:
     """The name of its submission, where it was made here."""
     endpoint: str = field(default="", init=False)
     off_peak: bool = field(default=False, init=False)
+    is_called_back: bool = field(default=False, init=False)
+    """Whether a callback is still to come that tells of its end."""
+    is_rung_for: bool = field(default=False, init=False)
+    """Whether a callback has told of an end that nobody has looked at yet."""
+    rung_at: float = field(default=-math.inf, init=False)
+    """When a callback last had it looked at."""
     task: Task | None = field(default=None, init=False)
     history: tuple[Task, ...] = field(default=(), init=False)
     """Answers that showed a new state, in order. Tuples, here and below: an empty one takes no memory."""
@@ -98,8 +105,8 @@ class Watch:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody wants to know."""
-        return not self.is_over and bool(self.listeners or self.releases)
+        """Whether anybody wants to know, or a callback says that there is something to know."""
+        return not self.is_over and bool(self.listeners or self.releases or self.is_rung_for)
 
     @property
     def patience(self) -> float:
@@ -126,6 +133,7 @@ class Watch:
             None if span is None else max(0.0, looked - (low + high) / 2),
             (high - low) / 2,
             self.off_peak,
+            self.is_called_back,
         )
 
     def is_alone(self, now: float, crowd: int) -> bool:
@@ -174,10 +182,17 @@ class Watch:
         elif state is TaskState.PROCESSING and self.running_by is None:
             self.running_by = now
 
+    def note_beginning(self, now: float) -> bool:
+        """Note that it began to be processed at a moment, unless that is known; return whether that is news."""
+        if self.is_over or self.running_by is not None:
+            return False
+        self.idle_until = self.running_by = self.mark(now)
+        return True
+
     def rebase(self, now: float) -> None:
         """Forget all moments of another event loop's clock."""
         self.looked = self.idle_until = self.running_by = None
-        self.unlisted_until, self.is_scheduled = 0.0, False
+        self.unlisted_until, self.is_scheduled, self.rung_at = 0.0, False, -math.inf
         self.entry = -1
         self.began = None if self.began is None else now
         self.vouched = None if self.vouched is None else now
@@ -199,7 +214,8 @@ class Watch:
             self.let_go()
 
     def let_go(self) -> None:
-        """Give back the places held for the task, once."""
+        """Give back the places held for the task, once, and look no more for whoever does not wait."""
+        self.is_rung_for = False
         while self.releases:
             release, *rest = self.releases
             self.releases = tuple(rest)

@@ -12,12 +12,13 @@ import logging
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from vidu_async.events import Finished, StateChanged, StateRegressed, plainly
 from vidu_async.looks import Looks
 from vidu_async.protocol.errors import ConfigError
 from vidu_async.protocol.models import TaskState
+from vidu_async.protocol.wire import task_from
 from vidu_async.rounds import Rounds
 from vidu_async.watch import Listening, Watch
 
@@ -40,6 +41,8 @@ _CROWD = 20
 _SPREAD = 2.0
 _JITTER = 0.1
 """The same for later looks, as a share of it: they come apart by themselves."""
+_RUNG_APART = 1.0
+"""Seconds between looks at a task that callbacks ask for: they cost whoever sends them nothing."""
 _GOLDEN = 0.618034
 """Its multiples, less their whole parts, lie evenly between 0 and 1, however many there are."""
 
@@ -78,11 +81,14 @@ class Watcher:
 
     # Who wants to know
 
-    def watch(self, task_id: str, *, key: str = "", endpoint: str = "", off_peak: bool = False) -> Watch:
+    def watch(
+        self, task_id: str, *, key: str = "", endpoint: str = "", off_peak: bool = False, is_called_back: bool = False
+    ) -> Watch:
         """Return the watch of a task, the same for all who ask. No I/O."""
         watch = self._watches.get(task_id)
         if watch is None:
             watch = self._watches[task_id] = Watch(task_id)
+            watch.is_called_back = is_called_back
         watch.key = watch.key or key
         watch.endpoint = watch.endpoint or endpoint
         watch.off_peak = watch.off_peak or off_peak
@@ -110,6 +116,45 @@ class Watcher:
         """Look at a task until it ends or its patience does, even if nobody listens, and then call `release`."""
         watch.releases = (*watch.releases, release)
         watch.tell() if watch.is_over else self._schedule(watch)
+
+    # Who is called back
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether any task is waited for."""
+        return len(self._rounds) > 0
+
+    def known(self, task_id: str) -> Watch | None:
+        """Return the watch of a task that somebody here has to do with."""
+        return self._watches.get(task_id)
+
+    def ring(self, watch: Watch) -> None:
+        """Look at a task now, whoever waits: a callback says that it has ended. Only its own answer counts.
+
+        Until that shows the end, looks are as frequent as without callbacks: this one has come, or was forged.
+        """
+        if watch.is_over or watch.is_rung_for or self._is_closed:
+            return
+        watch.is_called_back, watch.is_rung_for, watch.is_asked_at_once = False, True, True
+        watch.rung_at = max(self._rounds.next_turn(self._now()), watch.rung_at + _RUNG_APART)
+        self._rounds.enter(watch, watch.rung_at, alone=True)
+
+    def note_beginning(self, watch: Watch) -> None:
+        """Take in that a callback says that a task is being processed now: the next look is an interval from now."""
+        if self._is_closed:
+            return
+        now = self._now()
+        if watch.note_beginning(now) and watch.is_wanted and not watch.is_asked_at_once:
+            self._enter(watch, now, len(self._rounds))
+
+    def believe(self, watch: Watch, state: TaskState) -> None:
+        """Take a callback's word for the end of a task. What it says beside is left out."""
+        if watch.is_over or self._is_closed:
+            return
+        said = {"id": watch.task_id, "state": state, "state_text": state.value}
+        task = task_from(said, b"{}").over(watch.task)
+        watch.empty_looks = _EMPTY_LOOKS  # files are asked for by whoever wants them
+        self.observe(watch, evolve(task, credits=0) if state is TaskState.FAILED else task)
 
     # What is learned
 
@@ -239,7 +284,7 @@ class Watcher:
         now, crowd = self._now(), len(self._rounds) + len(watches)
         for watch in watches:
             watch.is_scheduled, watch.has_been_looked_at = False, True
-            if watch.releases and watch.began is not None and now > watch.began + watch.patience:
+            if watch.began is not None and now > watch.began + watch.patience:
                 watch.let_go()
             if watch.is_wanted:
                 self._enter(watch, now, crowd)

@@ -159,6 +159,8 @@ class Gateway:
     credits: bool | None = field(default=None, validator=_is_known_or_not)
     subjects: bool | None = field(default=None, validator=_is_known_or_not)
     uploads: bool | None = field(default=None, validator=_is_known_or_not)
+    signs: bool | None = field(default=None, validator=_is_known_or_not)
+    """Whether callbacks are signed with its clients' keys; False if with one of its own, None if unknown."""
     models: frozenset[str] = field(default=frozenset(), converter=_models)
     """The models it offers, if it says so: `ViduClient.submit` warns of others."""
     model_aliases: Mapping[str, str] = field(factory=dict, converter=_copied, validator=_is_mapping, hash=False)
@@ -182,17 +184,21 @@ class Gateway:
     @classmethod
     def kkiai(cls) -> Gateway:
         """The gateway whose pages this library started from, and the default."""
-        return cls(base_url="https://www.kkiai.com")
+        return cls(base_url="https://www.kkiai.com", signs=False)
 
     @classmethod
     def vidu(cls) -> Gateway:
         """Vidu itself, overseas. https://platform.vidu.com/docs/introduction."""
-        return cls(base_url="https://api.vidu.com", auth_scheme="Token", lists=True, cancels=True, uploads=True)
+        return cls(
+            base_url="https://api.vidu.com", auth_scheme="Token", lists=True, cancels=True, uploads=True, signs=True
+        )
 
     @classmethod
     def vidu_cn(cls) -> Gateway:
         """Vidu itself, mainland China. https://platform.vidu.cn/docs/introduction."""
-        return cls(base_url="https://api.vidu.cn", auth_scheme="Token", lists=True, cancels=True, uploads=True)
+        return cls(
+            base_url="https://api.vidu.cn", auth_scheme="Token", lists=True, cancels=True, uploads=True, signs=True
+        )
 
     @classmethod
     def at(cls, base_url: str) -> Gateway:

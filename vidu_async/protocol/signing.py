@@ -11,8 +11,9 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import unquote
 
 from vidu_async.protocol.errors import CallbackError, ConfigError
@@ -28,7 +29,14 @@ _HTTP_DATE = re.compile(rf"[A-Z][a-z]{{2}}, (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}
 _BREAKS = re.compile(r"[\r\n\0]")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
 
+_MOST_SIGNED = 16
+"""Headers that a callback may sign: two are documented."""
+_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+"""Headers that nobody has a reason to sign, and whose content a signature could be made to tell."""
+
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+Signer = Callable[[str], str]
+"""Returns the signature of a text by a key that it keeps."""
 
 
 def sign(*, method: str, url: str, key: str, date: str, nonce: str) -> dict[str, str]:
@@ -46,25 +54,38 @@ def sign(*, method: str, url: str, key: str, date: str, nonce: str) -> dict[str,
     }
 
 
-def verify(*, method: str, url: str, headers: Headers, keys: Iterable[str], now: float, max_age: float) -> None:
-    """Refuse a callback that none of the keys has signed, or that is older or newer than `max_age` seconds.
+def verify(
+    *,
+    method: str,
+    urls: Iterable[str],
+    headers: Headers,
+    signers: Iterable[Signer],
+    now: float,
+    max_age: float,
+    with_nonce: bool = False,
+) -> str:
+    """Refuse a callback that nobody has signed for one of the URLs, or that is older or newer than `max_age` seconds.
+
+    Return its signed nonce, "" where it signs none and `with_nonce` does not ask for it.
 
     Raises:
-        CallbackError: with the HTTP status to answer it with.
+        CallbackError: with the HTTP status to answer it with, 401 for all that is wrong with the headers.
 
     """
-    found = _lower(headers)
+    found = folded(headers)
     date = _one(found, _DATE)
-    lines = _signed(found)
+    lines = _signed(found, (_DATE, _NONCE) if with_nonce else (_DATE,))
     _check_scheme(found)
-    texts = [signing_string(method, path, query, date, lines) for path, query in _targets(url)]
+    targets = [target for url in urls for target in _targets(url)]
+    texts = [signing_string(method, path, query, date, lines) for path, query in targets]
     given = _one(found, _SIGNATURE).strip().encode("utf-8", "backslashreplace")
-    made = [signature(key, text).encode() for key in _listed(keys) for text in texts]
+    made = [sign_text(text).encode() for sign_text in signers for text in texts]
     if not sum(hmac.compare_digest(given, one) for one in made):  # each is compared: how long it takes tells nothing
         raise CallbackError("no key given has signed this callback for this method and URL", status=401)
     age = now - _moment(date)
     if abs(age) > max_age:
         raise CallbackError(f"the callback was signed {age:.0f} s ago, and {max_age:g} s are allowed", status=401)
+    return next((value for name, value in lines if name.lower() == _NONCE), "")
 
 
 def signing_string(method: str, path: str, query: str, date: str, lines: Iterable[tuple[str, str]]) -> str:
@@ -86,12 +107,12 @@ def http_date(moment: datetime) -> str:
     return f"{day}, {utc.day:02} {_MONTHS[utc.month - 1]} {utc.year:04} {utc:%H:%M:%S} GMT"
 
 
-def _listed(keys: Iterable[str]) -> list[str]:
-    """Return the keys; to have none would be to accept nothing, or everything, by an oversight."""
+def signers_of(keys: Iterable[str]) -> list[Signer]:
+    """Return what signs with each key; to have none would be to accept nothing, or everything, by an oversight."""
     listed = [keys] if isinstance(keys, str) else list(keys)
     if not listed or not all(isinstance(key, str) and key for key in listed):
         raise ConfigError("keys= must hold the API key that created the task, as text")
-    return listed
+    return [partial(signature, key) for key in listed]
 
 
 def _target(url: str) -> tuple[str, str]:
@@ -112,7 +133,7 @@ def _targets(url: str) -> list[tuple[str, str]]:
     return [(path, query)] if decoded == path or _BREAKS.search(decoded) else [(path, query), (decoded, query)]
 
 
-def _lower(headers: Headers) -> dict[str, list[str]]:
+def folded(headers: Headers) -> dict[str, list[str]]:
     """Return the values of each header by its name in lower case."""
     found: dict[str, list[str]] = {}
     for name, value in headers.items() if isinstance(headers, Mapping) else headers:
@@ -125,15 +146,19 @@ def _one(found: dict[str, list[str]], name: str) -> str:
     values = found.get(name.lower(), [])
     if len(values) != 1 or _BREAKS.search(values[0]):
         how = "is missing" if not values else "is there more than once" if len(values) > 1 else "has more than a line"
-        raise CallbackError(f"the callback's header {name} {how}", status=400)
+        raise CallbackError(f"the callback's header {name} {how}", status=401)
     return values[0]
 
 
-def _signed(found: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Return the signed headers in their order, under the names that the sender gives them."""
+def _signed(found: dict[str, list[str]], needed: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the signed headers in their order, under the names that the sender gives them: it chooses which."""
     names = _one(found, _SIGNED).split(";")
-    if _DATE.lower() not in {name.lower() for name in names}:
-        raise CallbackError("the callback does not sign its Date", status=401)
+    lower = [name.lower() for name in names]
+    if len(names) > _MOST_SIGNED or len(set(lower)) < len(lower) or not _SECRETS.isdisjoint(lower):
+        raise CallbackError("the callback signs headers that Vidu's do not, or too many", status=401)
+    for name in needed:
+        if name.lower() not in lower:
+            raise CallbackError(f"the callback does not sign its {name}", status=401)
     return [(name, _one(found, name)) for name in names]
 
 
@@ -152,4 +177,4 @@ def _moment(date: str) -> float:
         year, hour, minute, second = map(int, rest)
         return datetime(year, _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
-        raise CallbackError("the callback's Date is none as HTTP writes it", status=400) from None
+        raise CallbackError("the callback's Date is none as HTTP writes it", status=401) from None

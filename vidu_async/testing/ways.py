@@ -45,8 +45,9 @@ class Ways:
         return self.imitated or _NOWHERE
 
     def gateway(self, origin: str) -> Gateway:
-        """Return the gateway that a client of this simulator needs."""
-        return evolve(self._gateway, base_url=origin + urlsplit(self._gateway.base_url).path)
+        """Return the gateway that a client of this simulator needs. Its callbacks are signed as Vidu's are."""
+        signs = self._gateway.signs is not False
+        return evolve(self._gateway, base_url=origin + urlsplit(self._gateway.base_url).path, signs=signs)
 
     def path(self, below: str) -> str:
         """Return the whole path of something below the API root or, with a leading /, below the base URL."""

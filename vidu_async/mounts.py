@@ -1,0 +1,113 @@
+"""Where callbacks come in: an aiohttp sub-application and an ASGI application around one receiver.
+
+A body is read as it comes and no further than the receiver says, and only once it asks for it.
+https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from vidu_async.callbacks import check_size
+from vidu_async.protocol.errors import CallbackError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+
+    from aiohttp import web
+
+    from vidu_async.callbacks import CallbackReceiver
+
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    ASGIApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+_PATIENCE = 10.0
+"""Seconds in which all of a body must have come."""
+
+
+def aiohttp_app(receiver: CallbackReceiver) -> web.Application:
+    """Return an aiohttp application for where `public_url` leads.
+
+    Mount it: `app.add_subapp("/vidu", aiohttp_app(receiver))`.
+    https://docs.aiohttp.org/en/stable/web_advanced.html#nested-applications
+    """
+    from aiohttp import web  # noqa: PLC0415 - imported on first use
+
+    async def take(request: web.Request) -> web.Response:
+        async def read(most: int) -> bytes:
+            return await _read(request.content.iter_any(), most)
+
+        status = await receiver.answer(request.method, request.raw_path, request.headers, read)
+        response = web.Response(status=status)
+        if not request.content.at_eof():
+            response.force_close()  # rather than read what nobody wants
+        return response
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    return app
+
+
+def asgi_app(receiver: CallbackReceiver) -> ASGIApp:
+    """Return an ASGI 3 application for where `public_url` leads.
+
+    Mount it, in FastAPI and Starlette: `app.mount("/vidu", asgi_app(receiver))`. Litestar, Quart and Django have ways
+    of their own to mount one, and it may be served by itself.
+    """
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            await _take(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _take(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        async def read(most: int) -> bytes:
+            return await _read(_chunks(receive), most)
+
+        raw = scope.get("raw_path")
+        target = raw.decode("latin-1") if raw else quote(scope["path"])
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        status = await receiver.answer(scope["method"], target, headers, read)
+        content = [] if status == 204 else [(b"content-length", b"0")]  # noqa: PLR2004 - which has none
+        await send({"type": "http.response.start", "status": status, "headers": content})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
+async def _read(chunks: AsyncIterator[bytes], most: int) -> bytes:
+    """Read a body that may never end."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            async for chunk in chunks:
+                check_size(len(body) + len(chunk), most)
+                body += chunk
+    except TimeoutError:
+        raise CallbackError(f"the callback's body did not come within {_PATIENCE:g} s", status=408) from None
+    return bytes(body)
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallbackError("the sender hung up in the middle of the callback", status=400)
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Say yes to the server's beginning and ending: nothing here has to be made ready."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
