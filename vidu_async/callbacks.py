@@ -252,7 +252,7 @@ class CallbackReceiver:
         return status
 
     async def _take(self, method: str, target: str, headers: signing.Headers, read: Read) -> str:
-        """Check in this order, keep, pass on, and only then remember the nonce: a 503 must not make the next a repeat."""
+        """Check in this order, keep, pass on, then remember the nonce: a 503 must not make the next one a repeat."""
         if method != "POST":
             raise CallbackError(f"callbacks come by POST, not {method}", status=405)
         token, found = self._token_in(target), signing.folded(headers)

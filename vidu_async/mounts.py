@@ -91,6 +91,8 @@ async def _read(chunks: AsyncIterator[bytes], most: int) -> bytes:
                 body += chunk
     except TimeoutError:
         raise CallbackError(f"the callback's body did not come within {_PATIENCE:g} s", status=408) from None
+    except ConnectionError:
+        raise CallbackError("the sender hung up in the middle of the callback", status=400) from None
     return bytes(body)
 
 
@@ -98,7 +100,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise CallbackError("the sender hung up in the middle of the callback", status=400)
+            raise ConnectionResetError
         yield message.get("body", b"")
         if not message.get("more_body", False):
             return
