@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 import uvicorn
+import yarl
 from aiohttp import web
 from attrs import define, field
 from fastapi import FastAPI
@@ -99,9 +100,7 @@ async def over_http(port: int) -> AsyncIterator[Post]:
     async with aiohttp.ClientSession(auto_decompress=False) as http:
 
         async def post(headers: Pairs, body: Any = DONE, path: str = f"/vidu/{TOKEN}", method: str = "POST") -> int:
-            from yarl import URL as Address  # noqa: PLC0415 - one that leaves escapes alone
-
-            address = Address(f"http://127.0.0.1:{port}{path}", encoded=True)
+            address = yarl.URL(f"http://127.0.0.1:{port}{path}", encoded=True)
             async with http.request(method, address, data=body, headers=headers) as answer:
                 assert await answer.read() == b""
                 return answer.status
