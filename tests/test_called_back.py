@@ -1,4 +1,4 @@
-"""Clients that are called back: whatever comes when and where, there is always one right result, and it comes at once."""
+"""Clients that are called back: whatever comes, when and where, there is one right result, and it comes at once."""
 
 from __future__ import annotations
 
