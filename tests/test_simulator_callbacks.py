@@ -252,22 +252,27 @@ async def test_a_route_says_where_to_post_what_is_signed_for_the_registered_url(
     """As a proxy does that takes a prefix away. It leads to this machine too, and whatever it raises is told."""
     url = "https://example.com/app/vidu/cb?job=7"
     async with called() as (caller, receiver):
-        route = {url: f"{receiver.url}/cb?job=7", "https://example.com/": "https://example.org/"}
+        here = receiver.url.replace("127.0.0.1", "localhost")
+        route = {url: f"{here}/cb?job=7", "https://example.com/": "https://example.org/"}
         caller.vidu.callbacks = Callbacks(route=lambda url: route[url])
         await create(caller, url)
         await delivered(caller.vidu, 2)
         await create(caller, "https://example.com/")
         await create(caller, "https://example.net/")
         others = {one.url: one.unsent for one in (await delivered(caller.vidu, 6))[2:]}
+        caller.vidu.callbacks = Callbacks(route=lambda _url: receiver.url)
+        await create(caller, "ftp://example.com/cb")
+        (*_, unsigned) = await delivered(caller.vidu, 8)
         caller.vidu.callbacks = Callbacks(route=lambda _url: "")
         await create(caller, url)
-        (*_, nowhere) = await delivered(caller.vidu, 8)
+        (*_, nowhere) = await delivered(caller.vidu, 10)
     assert [call.target for call in receiver.calls] == ["/cb?job=7"] * 2
     receiver.calls[0].verify(url)
     with pytest.raises(CallbackError):
         receiver.calls[0].verify(receiver.calls[0].target)
     assert others["https://example.com/"].startswith("example.org is not this machine")
     assert others["https://example.net/"] == "route failed: KeyError('https://example.net/')"
+    assert unsigned.unsent == "callback_url is no URL such as https://host/path"
     assert nowhere.unsent == "route must return a URL, not ''"
 
 

@@ -215,7 +215,7 @@ class Courier:
                     allow_redirects=False,
                 ) as response:
                     return response.status
-            except (aiohttp.ClientError, OSError, ValueError):  # TimeoutError is an OSError
+            except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
                 return None
 
 
