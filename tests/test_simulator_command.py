@@ -33,10 +33,10 @@ def serving(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     assert (process.returncode, complaints) == (0, "")
 
 
-def creation(url: str) -> urllib.request.Request:
+def creation(url: str, **more: str) -> urllib.request.Request:
     """Return a request for a fox."""
     headers = KEY | {"Content-Type": "application/json"}
-    return urllib.request.Request(f"{url}/ent/v2/img2video", json.dumps(FOX).encode(), headers)
+    return urllib.request.Request(f"{url}/ent/v2/img2video", json.dumps(FOX | more).encode(), headers)
 
 
 def test_the_command_serves_until_interrupted() -> None:
@@ -50,6 +50,27 @@ def test_the_command_serves_until_interrupted() -> None:
         f"{task_id}  accepted  img2video viduq1, 80 credits\n",
         f"{task_id}  success  80 credits\n",
     ]
+
+
+def test_the_command_calls_back_and_says_so() -> None:
+    """Or why it does not."""
+    options = [
+        "--callback-delay",
+        "0.1",
+        "--callback-drops",
+        "1",
+        "--callback-repeats",
+        "1",
+        "--callback-reorders",
+        "1",
+    ]
+    with serving("--port", "0", "--time-scale", "0.1", "--callback-key", "sk-other", *options) as (url, process):
+        with urllib.request.urlopen(creation(url, callback_url="http://127.0.0.1:1/cb")) as response:
+            task_id = json.load(response)["task_id"]
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(7)]
+    told = [f"{task_id}  called back  {state}: drawn to be dropped\n" for state in ("success", "processing")]
+    assert lines[3:] == [told[0], told[0], told[1], told[1]]
 
 
 def complaint(*arguments: str) -> str:
@@ -71,6 +92,7 @@ def complaint(*arguments: str) -> str:
         (["--failure", "AuditFailed=1", "--failure", "AuditFailed=0"], "--failure AuditFailed is given 2 times"),
         (["--refusal", "502=.1", "--refusal", "502=.2"], "--refusal 502 is given 2 times"),
         (["--cuts", "2"], "cuts must be a share from 0 to 1, not 2.0"),
+        (["--callback-repeats", "-1"], "repeats must be a whole number from 0 on, not -1"),
         (["--rate", "0"], "rate must be a finite number above 0, not 0.0"),
     ],
 )

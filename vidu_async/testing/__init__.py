@@ -1,5 +1,6 @@
 """For testing programs that use Vidu: a simulated service, and a clock that need not be waited for."""
 
+from vidu_async.testing.callbacks import Callbacks, Delivery
 from vidu_async.testing.clock import VirtualClockLoop, run_virtual
 from vidu_async.testing.faults import Faults
 from vidu_async.testing.intercept import CUT, DROP, DROP_AFTER, Reply, Serve
@@ -12,6 +13,8 @@ __all__ = [
     "CUT",
     "DROP",
     "DROP_AFTER",
+    "Callbacks",
+    "Delivery",
     "Faults",
     "Refusal",
     "Reply",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from vidu_async.testing.account import Task
+from vidu_async.testing.callbacks import Callbacks, Delivery
 from vidu_async.testing.dialects import DIALECTS
 from vidu_async.testing.faults import Faults
 from vidu_async.testing.simulator import Simulator
@@ -49,6 +50,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("--query-lag", type=float, default=0.0, metavar="SECONDS", help="until a task can be queried")
     add("--link-life", type=int, metavar="SECONDS", help="until result links expire")
     _add_faults(parser)
+    _add_callbacks(parser)
     return parser
 
 
@@ -64,6 +66,15 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
     add("--rate", type=float, metavar="NUMBER", help="creations per second, 429 above")
     add("--quota", type=int, metavar="NUMBER", help="unfinished tasks, 429 above")
     add("--retry-after", type=float, metavar="SECONDS", help="the Retry-After of each 429")
+
+
+def _add_callbacks(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("callbacks, which go to this machine only").add_argument
+    add("--callback-key", metavar="KEY", help="signs them, in place of the API key")
+    add("--callback-delay", type=float, default=0.0, metavar="SECONDS", help="from a change to its callback")
+    add("--callback-drops", type=float, default=0.0, metavar="SHARE", help="never sent")
+    add("--callback-repeats", type=int, default=0, metavar="NUMBER", help="how many times more each is sent")
+    add("--callback-reorders", type=float, default=0.0, metavar="SHARE", help="tasks of which processing is told last")
 
 
 def _table(option: str, shares: Sequence[tuple[T, float]]) -> dict[T, float]:
@@ -88,6 +99,16 @@ def _faults(options: argparse.Namespace) -> Faults:
     )
 
 
+def _callbacks(options: argparse.Namespace) -> Callbacks:
+    return Callbacks(
+        key=options.callback_key,
+        delay=options.callback_delay,
+        drops=options.callback_drops,
+        repeats=options.callback_repeats,
+        reorders=options.callback_reorders,
+    )
+
+
 def _simulator(options: argparse.Namespace) -> Simulator:
     return Simulator(
         api_key=_KEY,
@@ -105,6 +126,7 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         link_life=options.link_life,
         faults=_faults(options),
         throttle=Throttle(rate=options.rate, quota=options.quota, retry_after=options.retry_after),
+        callbacks=_callbacks(options),
         on_change=_tell,
     )
 
@@ -122,12 +144,23 @@ def _tell(task: Task) -> None:
         _say(f"{task.id}  {task.state}  {task.err_code or f'{task.credits} credits'}")
 
 
+def _report(delivery: Delivery) -> None:
+    """Write a line for a callback that was sent, or was not."""
+    told = ", ".join("no answer" if status is None else str(status) for status in delivery.statuses)
+    _say(f"{delivery.task_id}  called back  {delivery.state}: {delivery.unsent or told}")
+
+
 async def _serve(options: argparse.Namespace) -> None:
     async with _simulator(options) as simulator:
         _say(f"A simulated Vidu at {simulator.url}, with the key {_KEY}. Ctrl-C ends it.\n")
         _say(f"export VIDU_BASE_URL={simulator.url}\nexport VIDU_API_KEY={_KEY}\n")
+        reported = 0
         while True:
             simulator.catch_up()
+            news = simulator.deliveries[reported:]
+            reported += len(news)
+            for delivery in news:
+                _report(delivery)
             await asyncio.sleep(_LOOK_AGAIN)
 
 

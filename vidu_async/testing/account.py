@@ -233,12 +233,12 @@ class Account:
 
     def advance(self, now: float) -> None:
         """Play everything that happens up to `now`."""
-        while (moment := self._next_moment()) <= now:
+        while (moment := self.next_moment()) <= now:
             self.now = max(self.now, moment)
             self._step()
         self.now = max(self.now, now)
 
-    def _next_moment(self) -> float:
+    def next_moment(self) -> float:
         """Return when the next task changes its state; infinity if none will."""
         moments = [math.inf]
         if self._created:

@@ -86,7 +86,7 @@ class Chance:
     _of_tasks: Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._of_requests, self._of_tasks = _source(self._seed, "requests"), _source(self._seed, "tasks")
+        self._of_requests, self._of_tasks = seeded(self._seed, "requests"), seeded(self._seed, "tasks")
 
     def outcome(self, faults: Faults) -> Serve | Drop | Refusal:
         """Return what becomes of a request."""
@@ -103,7 +103,8 @@ class Chance:
         return _draw(faults.failures, self._of_tasks) or ""
 
 
-def _source(seed: int | None, purpose: str) -> Random:
+def seeded(seed: int | None, purpose: str) -> Random:
+    """Return a source of lots for one purpose, so that what one draws changes nothing for another."""
     return Random(None if seed is None else f"{seed} {purpose}")  # noqa: S311 - repeatable on purpose
 
 

@@ -1,6 +1,6 @@
 """The simulator's HTTP: aiohttp.web around `service`, and the store of results.
 
-Reads a whole request, asks, writes the answer. The only file here that imports aiohttp, so imported late.
+Reads a whole request, asks, writes the answer. This file and `courier` import aiohttp, so both are imported late.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiohttp.typedefs import Middleware
 from attrs import define, field
 
 from vidu_async.testing import answers
+from vidu_async.testing.account import Task
 from vidu_async.testing.intercept import SERVE, Drop, Reply, Serve
 from vidu_async.testing.links import LinkRefused
 from vidu_async.testing.refusals import Refusal, refuse_unless
@@ -45,6 +46,8 @@ class Server:
     clock: Callable[[], float]
     """Unix seconds."""
     requests: Counter[str]
+    told: Callable[[Task], Awaitable[None]]
+    """Awaited with each new task before its creation is answered."""
     _creations: set[str] = field(factory=set, init=False)
     """Method and path of each way to create."""
     _runner: web.AppRunner | None = field(default=None, init=False)
@@ -136,7 +139,11 @@ class Server:
             self.service.ways.check_key(request.headers, self.api_key)
             asked = await _asked(request)
             with self.lock:
-                return web.json_response(route.answer(asked, self.clock()))
+                answer = route.answer(asked, self.clock())
+                task = next(reversed(self.service.account.tasks.values())) if route.creates else None
+            if task is not None:
+                await self.told(task)
+            return web.json_response(answer)
 
         return handle
 

@@ -154,6 +154,10 @@ class Service:
         name = self.ways.query_name
         task = self.account.find(asked.first(name) if name else asked.task_id, now)
         refuse_unless(task.created_at + self.query_lag <= now, "TaskNotFound", f"task {task.id} not found")
+        return self.told(task, now)
+
+    def told(self, task: Task, now: float) -> dict[str, Any]:
+        """Return what is said of a task to whoever asks about it, and to its `callback_url`."""
         return self.dialect.queried(answers.queried(task, self.links, now), task)
 
     def cancel(self, asked: Asked, now: float) -> dict[str, Any]:

@@ -22,24 +22,27 @@ from vidu_async.polling import Polling
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.settings import Timeouts
 from vidu_async.testing import checks
-from vidu_async.testing.account import Account, Entry, Pace, Task
+from vidu_async.testing.account import Account, Pace, Task
+from vidu_async.testing.callbacks import Callbacks, Outgoing, posing
 from vidu_async.testing.dialects import DIALECTS
-from vidu_async.testing.faults import Chance, Faults
-from vidu_async.testing.intercept import Intercept
+from vidu_async.testing.faults import Chance, Faults, seeded
+from vidu_async.testing.intercept import Intercept, Reply
 from vidu_async.testing.links import RESULT_LIFE, Links
 from vidu_async.testing.service import Service
 from vidu_async.testing.throttle import Door, Throttle
-from vidu_async.testing.uploads import Upload
+from vidu_async.testing.view import View
 from vidu_async.testing.ways import Ways
 
 if TYPE_CHECKING:
+    from vidu_async.testing.courier import Courier
     from vidu_async.testing.server import Server
 
 _QUICKEST = 0.001
 _SHORTEST_POLL = 0.005
 _LONGEST_POLL = 0.05
 _SHORTEST_QUIET, _REAL_QUIET = 1.0, 600.0
-_FAULTS, _THROTTLE = Faults(), Throttle()
+_FAULTS, _THROTTLE, _CALLBACKS = Faults(), Throttle(), Callbacks()
+_AS_SIGNED: Mapping[str, str | None] = MappingProxyType({})
 
 
 def _never(_request: Mapping[str, Any]) -> None:
@@ -59,13 +62,14 @@ class _Own:
     host: str = field(validator=checks.a(str, "text"))
     port: int = field(validator=checks.whole(0, 65_535))
     dialect: str = field()
+    on_change: Callable[[Task], None] = field(repr=False, validator=checks.function)
 
     @dialect.validator
     def _is_known(self, _: object, name: str) -> None:
         checks.known("dialect", name, DIALECTS)
 
 
-class Simulator:
+class Simulator(View):
     """A faithful Vidu over real HTTP, as an async context manager.
 
     Credits, tasks and ids live as long as the object: leaving it and entering it again is an outage and a
@@ -90,6 +94,10 @@ class Simulator:
     - `host` and `port` to listen on; port 0 takes a free one. Where `host` means every address, as "0.0.0.0" and "::"
       do, `url` and all links name the loopback.
 
+    A task created with a `callback_url` is called back as it enters `processing` and when it ends, with the body of a
+    query, signed like Vidu's; `deliveries` says what became of that, and `forge` sends what Vidu would not. Only this
+    machine is called.
+
     The gateway it is:
 
     - `dialect` is how bodies and errors are dressed: "vidu", or another name from the table in `dialects`.
@@ -103,6 +111,8 @@ class Simulator:
 
     - `faults`: failing tasks, refusals, dropped and cut connections by their shares; see `Faults`. They may be
       replaced at any time.
+    - `callbacks`: by whose key they are signed and how often they are tried, whether they are dropped, repeated, late,
+      or told in another order; see `Callbacks`. They may be replaced at any time.
     - `fails` is called with the body of each creation that is about to be accepted. The task will fail with the
       err_code it returns, "CreationPolicyViolation" for example; None leaves it to `faults`.
     - `intercept` is an async callable that sees method, path (without query), headers and body of every
@@ -116,12 +126,10 @@ class Simulator:
 
     For the test:
 
-    - `seed` makes durations, chosen seeds and `faults` repeatable; ids differ in every run all the same.
+    - `seed` makes durations, chosen seeds, `faults` and `callbacks` repeatable; ids differ in every run all the same.
     - `on_change` is called with each task when it is created and whenever its state has changed. Nothing moves by
-      itself: the service catches up when it is asked, and so does this object when it is looked at. What it raises is
-      in the log of `vidu_async.testing`, and changes no answer.
-
-    A `callback_url` is accepted and echoed where the service does so, but nothing is ever sent to it.
+      itself unless a task with a `callback_url` is under way: the service catches up when it is asked, and so does
+      this object when it is looked at. What it raises is in the log of `vidu_async.testing`, and changes no answer.
     """
 
     requests: Counter[str]
@@ -146,15 +154,20 @@ class Simulator:
         new_id: Callable[[], str] | None = None,
         faults: Faults = _FAULTS,
         throttle: Throttle = _THROTTLE,
+        callbacks: Callbacks = _CALLBACKS,
         list_lag: float = 0.0,
         query_lag: float = 0.0,
         link_life: int | None = None,
         on_change: Callable[[Task], None] = _nobody,
     ) -> None:
-        self._own = _Own(time_scale=time_scale, api_key=api_key, host=host, port=port, dialect=dialect)
+        self._own = _Own(
+            time_scale=time_scale, api_key=api_key, host=host, port=port, dialect=dialect, on_change=on_change
+        )
+        self._outgoing = Outgoing(callbacks=callbacks, chance=seeded(seed, "callbacks"))
         self.requests = Counter()
         self._clock: Callable[[], float] = time.time
         self._server: Server | None = None
+        self._courier: Courier | None = None
         # Reentrant: `fails` is called with it held, and may want to look at the tasks.
         self._lock = threading.RLock()
         self._account = Account(
@@ -164,7 +177,7 @@ class Simulator:
             random=Random(seed),  # noqa: S311 - repeatable on purpose
             now=time.time(),
             new_id=new_id,
-            on_change=on_change,
+            on_change=self._changed,
         )
         self._service = Service(
             account=self._account,
@@ -185,6 +198,7 @@ class Simulator:
     async def __aenter__(self) -> Self:
         """Start to listen."""
         # Importing aiohttp takes longer than all the rest of the package; a pytest plugin must not.
+        from vidu_async.testing.courier import Courier  # noqa: PLC0415
         from vidu_async.testing.server import Server  # noqa: PLC0415
 
         if self._server is not None:
@@ -195,12 +209,20 @@ class Simulator:
         # Never earlier than before: under a virtual clock it may have run ahead of the world.
         origin = max(time.time(), self._account.now) - loop.time()
         self._clock = lambda: origin + loop.time()
+        courier = Courier(
+            account=self._account,
+            outgoing=self._outgoing,
+            lock=self._lock,
+            clock=self._clock,
+            api_key=self.api_key,
+        )
         self._server = Server(
             service=self._service,
             api_key=self.api_key,
             lock=self._lock,
             clock=self._clock,
             requests=self.requests,
+            told=courier.told,
         )
         try:
             base_url = await self._server.start(self._own.host, self._own.port)
@@ -208,15 +230,27 @@ class Simulator:
             self._server = None
             raise
         self._service.links = evolve(self._service.links, base_url=base_url)
+        courier.start()
+        self._courier = courier
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening and close every connection, at once."""
+        """Stop listening and calling back, and close every connection, at once."""
         server, self._server = self._server, None
-        if server is not None:
-            await server.stop()
+        courier, self._courier = self._courier, None
+        try:
+            if courier is not None:
+                await courier.stop()
+        finally:
+            if server is not None:
+                await server.stop()
+
+    def _changed(self, task: Task) -> None:
+        now = self._account.now
+        self._outgoing.note(task, now, lambda: self._service.told(task, now))
+        self._own.on_change(task)
 
     @property
     def api_key(self) -> str:
@@ -246,6 +280,15 @@ class Simulator:
         self._service.faults = faults
 
     @property
+    def callbacks(self) -> Callbacks:
+        """How it calls back; assign another at any time."""
+        return self._outgoing.callbacks
+
+    @callbacks.setter
+    def callbacks(self, callbacks: Callbacks) -> None:
+        self._outgoing.callbacks = callbacks
+
+    @property
     def intercept(self) -> Intercept | None:
         """What sees each request before the service; assign another, or None."""
         return self._service.intercept
@@ -268,45 +311,48 @@ class Simulator:
         }
         return ViduClient(**settings | options)
 
-    @property
-    def tasks(self) -> Mapping[str, Task]:
-        """Every accepted task by id, in the order of acceptance, as of now; a live view."""
-        self.catch_up()
-        return MappingProxyType(self._account.tasks)
+    async def forge(
+        self,
+        task_id: str,
+        state: str = "success",
+        *,
+        body: object = None,
+        key: str | None = None,
+        age: float = 0.0,
+        nonce: str | None = None,
+        headers: Mapping[str, str | None] = _AS_SIGNED,
+    ) -> int:
+        """Call back as somebody would who wants to be taken for Vidu, once; return what the receiver answered.
 
-    @property
-    def accepted(self) -> list[Task]:
-        """Every accepted task, in the order of acceptance, as of now."""
-        return list(self.tasks.values())
+        Without options it is a right one for the `state`, which need not be that of the task. May be awaited on any
+        loop.
 
-    @property
-    def credits(self) -> int:
-        """The credits that are left."""
-        self.catch_up()
-        return self._account.credits
+        Args:
+            task_id: that of a task that was created with a `callback_url`.
+            state: what the body says: "processing", "success" or "failed".
+            body: bytes, text, or anything JSON can hold, in place of what the service would say.
+            key: the key that signs; by default the right one.
+            age: seconds by which the signed date is past, negative for one to come.
+            nonce: what is signed as such; by default it is fresh.
+            headers: what to send in place of headers or beside them, once all is signed; None leaves a header out.
 
-    @property
-    def charged(self) -> int:
-        """The credits taken so far, less those refunded."""
-        self.catch_up()
-        return self._account.charged
+        Raises:
+            ConnectionError: no answer came.
+            ValueError: there is no such task or state, or its `callback_url` may not be posted to.
+            RuntimeError: the Simulator is not running.
 
-    @property
-    def uploads(self) -> list[Upload]:
-        """The pictures that were uploaded, of which requests may hold the `uri`, in the order in which they came."""
+        """
+        courier = self._courier
+        if courier is None:
+            msg = "a Simulator can forge callbacks only inside `async with`"
+            raise RuntimeError(msg)
         with self._lock:
-            return self._service.uploads.finished
-
-    @property
-    def ledger(self) -> list[Entry]:
-        """Every taking and refunding of credits, in order."""
-        self.catch_up()
-        return list(self._account.ledger)
-
-    def catch_up(self) -> None:
-        """Play what happened meanwhile, as a look at tasks or credits does: nothing moves by itself."""
-        with self._lock:
-            self._account.advance(self._clock())
+            task = posing(self.tasks.get(task_id), state)
+            said = self._service.told(task, self._account.now) if body is None else body
+        url, content = task.request["callback_url"], Reply(body=said).content
+        posting = courier.forge(url, content, key=key, age=age, nonce=nonce, headers=headers)
+        # The courier's loop may run in another thread.
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(posting, courier.loop))
 
     def __repr__(self) -> str:
         where = self.url if self._server is not None else "not running"
