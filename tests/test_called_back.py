@@ -7,6 +7,7 @@ import contextlib
 import json
 import sqlite3
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from attrs import define
+from aiohttp import web
+from attrs import define, evolve
 
 from vidu_async import (
     CallbackReceiver,
@@ -24,10 +26,11 @@ from vidu_async import (
     SubmissionUnknownError,
     TextToVideo,
     ViduClient,
+    aiohttp_app,
     sign_callback,
 )
 from vidu_async.events import Event, Finished, StateRegressed
-from vidu_async.testing import DROP_AFTER, Reply, Serve, Simulator, run_virtual
+from vidu_async.testing import DROP_AFTER, Callbacks, Faults, Reply, Serve, Simulator, run_virtual
 
 PUBLIC = "https://app.example/vidu"
 FOX = TextToVideo(model="viduq3-turbo", prompt="the fox runs")
@@ -557,3 +560,46 @@ async def test_a_journal_of_before_there_were_callbacks_is_taken_up(tmp_path: Pa
             assert found is not None
             assert (found.task_id, found.is_called_back) == (handle.task_id, False)
             await journal.aclose()
+
+
+# All the way: a simulated Vidu that calls, over a socket
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        Callbacks(),
+        Callbacks(drops=1.0),
+        Callbacks(drops=0.5, repeats=2, reorders=0.5, delay=0.2),
+        Callbacks(repeats=2, same_headers=True),
+        Callbacks(before_answer=True),
+    ],
+    ids=["as documented", "all lost", "some lost, repeated, late and in any order", "replayed", "before the answer"],
+)
+def test_each_task_comes_to_its_one_result_however_it_is_called_back(ways: Callbacks) -> None:
+    """By a proxy that strips a prefix, while some fail; each end is reported once, and is the service's own."""
+
+    async def main() -> None:
+        receiver, events = CallbackReceiver(f"{PUBLIC}/hooks"), list[Event]()
+        app = web.Application()
+        app.add_subapp("/hooks", aiohttp_app(receiver))
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        here = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        ways_here = evolve(ways, route=lambda url: url.replace(PUBLIC, here))
+        faults = Faults(failures={"AuditFailed": 0.3})
+        options = {"callbacks": receiver, "polling": Polling(), "on_event": events.append}
+        async with (
+            Simulator(seed=1, time_scale=100.0, concurrency=20, callbacks=ways_here, faults=faults) as sim,
+            sim.client(**options) as vidu,
+        ):
+            handles = await asyncio.gather(*(vidu.submit(FOX) for _ in range(20)))
+            async for handle in vidu.as_completed(handles):
+                assert handle.state.value == sim.tasks[handle.task_id].state
+            ends = Counter(event.task_id for event in events if isinstance(event, Finished))
+            assert ends == dict.fromkeys(sim.tasks, 1)
+            assert receiver.counts["refused"] == receiver.counts["failed"] == 0
+        await runner.cleanup()
+
+    on_virtual_time(main())
