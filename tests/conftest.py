@@ -6,9 +6,13 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 
 from vidu_async import ViduClient
 from vidu_async.testing import Simulator
+
+settings.register_profile("no deadline", deadline=None)  # the machine may be busy: no test is timed
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)

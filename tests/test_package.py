@@ -86,8 +86,10 @@ def test_every_public_thing_says_what_it_is() -> None:
     assert silent == []
 
 
-# The recipes for batches are run by test_readme_batches.py, which knows what they must say.
-PYTHON = re.findall(r"```python\n(.*?)```", re.sub(r"(?ms)^## Batches\n.*?^(?=## )", "", README), re.DOTALL)
+# The recipes for batches are run by test_readme_batches.py, which knows what they must say, and what is served to the
+# web by test_readme_web.py.
+ELSEWHERE = r"(?ms)^(## Batches\n.*?^(?=## )|### In an aiohttp app\n.*?^(?=### Behind))"
+PYTHON = re.findall(r"```python\n(.*?)```", re.sub(ELSEWHERE, "", README), re.DOTALL)
 
 
 def program(block: str) -> str:

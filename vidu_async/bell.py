@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from attrs import define, field
 
@@ -98,9 +99,14 @@ class Bell:
         loop = asyncio.get_running_loop()
         if self._journal.is_shared and loop is not self._loop:
             self._loop = loop
-            self._timer = loop.call_later(_LISTENING, self._listen, loop)
+            self.listen_again(loop)
 
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+    def listen_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look again a little later."""
+        self._timer = loop.call_later(_LISTENING, _listen, ref(self), loop)
+
+    def look(self) -> None:
+        """Act on what other processes have heard, if anybody here may care."""
         if self._own or self._is_busy():
             for heard in self._journal.heard(self._place):
                 self._place = heard.place
@@ -108,7 +114,6 @@ class Bell:
                     self._own.discard(heard.place)
                 elif self._is_ours(heard.row):
                     self._hear_from_afar(heard.row, heard.task_id, heard.state)
-        self._timer = loop.call_later(_LISTENING, self._listen, loop)
 
     def _hear_from_afar(self, row: Row, task_id: str, state: str) -> None:
         """Act on what another process has heard: nobody but who waits here needs it."""
@@ -121,3 +126,10 @@ class Bell:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop = None
+
+
+def _listen(found: ref[Bell], loop: asyncio.AbstractEventLoop) -> None:
+    """Look, and go on looking as long as the bell lives: its timer must not keep it alive."""
+    if (bell := found()) is not None:
+        bell.look()
+        bell.listen_again(loop)

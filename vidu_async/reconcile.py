@@ -37,6 +37,8 @@ _HELD_FOR = 48 * 3600.0
 """Seconds during which what was not found is looked for along with others."""
 _TRIES = 5
 """At a task that a callback names."""
+_HEEDED_APART = 1.0
+"""Seconds after looking in vain into what a callback says: it costs whoever sends it nothing."""
 _CANDIDATES = 1000
 """Queries of one look."""
 _AT_ONCE = 8
@@ -117,6 +119,8 @@ class Reconciler:
     """By token: ids of tasks that a callback has named, "" for one without, until that is looked into."""
     _called: dict[str, asyncio.Event] = field(factory=dict, init=False)
     """By token of those that somebody waits for: set when a callback comes."""
+    _heeded: set[str] = field(factory=set, init=False)
+    """Tokens of those that are looked into though nobody waits."""
     _mute: set[str] = field(factory=set, init=False)
     """Endpoints that do not repeat payloads."""
     _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
@@ -200,7 +204,8 @@ class Reconciler:
     def begin(self) -> None:
         """Take up in this event loop what is left of earlier ones, and of processes that ended."""
         self._turn = asyncio.Lock()
-        self._due.clear()
+        for kept in (self._due, self._awaited, self._called, self._heeded):
+            kept.clear()
         self._in_background(self._resume())
 
     async def _resume(self) -> None:
@@ -268,8 +273,17 @@ class Reconciler:
         self._named[row.token] = task_id
         if called is not None:
             called.set()
-        elif row.state in UNRESOLVED:
-            self._in_background(self._look_at_named(row))
+        elif row.state in UNRESOLVED and row.token not in self._heeded:
+            self._heeded.add(row.token)
+            self._in_background(self._heed(row))
+
+    async def _heed(self, row: Row) -> None:
+        """Look into what callbacks say of a submission that nobody waits for, until they have said all."""
+        try:
+            while row.token in self._named:
+                await self._look_at_named(row)
+        finally:
+            self._heeded.discard(row.token)
 
     def answered(self, row: Row) -> bool:
         """Take in that the answer came; return whether a callback was there first."""
@@ -292,24 +306,27 @@ class Reconciler:
 
     async def _look_at_named(self, row: Row) -> None:
         """Adopt the task that a callback names, if its own answer does not speak against it."""
-        task_id, pauses = self._named.pop(row.token, ""), waits()
+        task_id = self._named.pop(row.token, "")
         if not task_id:
             async with self._turn:
-                return await self._look_quietly()  # it exists, so it may be listed
+                await self._look_quietly()  # it exists, so it may be listed
+        elif task := await self._named_task(task_id):
+            owner = self._journal.tokens_of(self._site, [task_id]).get(task_id)
+            if may_be_its_own(task, row, owner):
+                self._adopt(row, [task])
+                return
+            _log.warning("a callback names task %s for submission %s, which is another's: left alone", task_id, row.key)
+        await asyncio.sleep(_HEEDED_APART)
+
+    async def _named_task(self, task_id: str) -> Task | None:
+        """Ask about a task that a callback names, a few times: a replica may lag."""
+        pauses = waits()
         for _ in range(_TRIES):
             try:
-                task = await self._fetch(task_id)
-                break
+                return await self._fetch(task_id)
             except ViduError as error:
                 _log.info("task %s, which a callback names, cannot be looked at: %s", task_id, error.said)
             await asyncio.sleep(next(pauses))
-        else:
-            return None
-        owner = self._journal.tokens_of(self._site, [task_id]).get(task_id)
-        if may_be_its_own(task, row, owner):
-            self._adopt(row, [task])
-        else:
-            _log.warning("a callback names task %s for submission %s, which is another's: left alone", task_id, row.key)
         return None
 
     async def _look_quietly(self) -> None:
