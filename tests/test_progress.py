@@ -21,10 +21,11 @@ from rich.logging import RichHandler
 
 from vidu_async import Batch, ConfigError, Summary, TextToVideo
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Finished, ItemEnded, ItemTaken, StateChanged
-from vidu_async.phrases import named, span, volume
+from vidu_async.phrases import named
 from vidu_async.progress import LogProgress, RichProgress, TqdmProgress
 from vidu_async.protocol.models import TaskState
 from vidu_async.testing import Simulator
+from vidu_async.units import span, volume
 
 Show = LogProgress | RichProgress | TqdmProgress
 FILMS = [(f"film-{n}", TextToVideo(model="viduq3-turbo", prompt=f"fox {n}")) for n in range(10)]
@@ -422,6 +423,7 @@ PRELUDE = """
 from vidu_async import Batch, TextToVideo
 from vidu_async.progress import *
 from vidu_async.testing import Simulator
+from vidu_async.units import span, volume
 async def go(show):
     films = [TextToVideo(model="viduq3-turbo", prompt=f"fox {n}") for n in range(5)]
     async with Simulator() as sim, sim.client(on_event=show) as vidu:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
@@ -37,6 +37,16 @@ _DOUBTERS = 4
 _PHASES = itertools.cycle(range(_TRUSTED.stop))
 
 
+class Onlooker(Protocol):
+    """One who shows what is known of a task, and has nobody ask for more. What it is told must not raise."""
+
+    def awaited(self) -> None:
+        """Somebody has begun to wait."""
+
+    def changed(self) -> None:
+        """Something is new, or waiting was given up."""
+
+
 @define(eq=False, weakref_slot=True)
 class Watch:
     """What is known of one task, and who wants to know more."""
@@ -58,6 +68,7 @@ class Watch:
     retry_in: float | None = field(default=None, init=False)
     """Seconds after which that is made good, if sooner than usual."""
     listeners: tuple[Callable[[], None], ...] = field(default=(), init=False)
+    onlookers: tuple[Onlooker, ...] = field(default=(), init=False)
     releases: tuple[Callable[[], None], ...] = field(default=(), init=False)
     """What to call at the end even if nobody listens."""
     began: float | None = field(default=None, init=False)
@@ -190,6 +201,8 @@ class Watch:
 
     def tell(self) -> None:
         """Call everybody who listens, and whoever holds a place for the task if it will not come back."""
+        for onlooker in self.onlookers:  # first: who listens may end what shows it
+            onlooker.changed()
         for listener in self.listeners:
             try:
                 listener()
