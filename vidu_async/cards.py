@@ -90,13 +90,13 @@ def bundle(plain: str, card: Card) -> dict[str, str]:
 
 
 def hidden(text: str) -> str:
-    """Return a text whose links name no more than their host, and without what may be secret or a file's content."""
-    return _SECRET.sub("...", _LINK.sub(r"\1\2/...", text))
+    """Return a text whose links name no more than their host."""
+    return _LINK.sub(r"\1\2/...", text)
 
 
 def shortened(text: str) -> str:
-    """Return strangers' text without links, and not all of it."""
-    short = hidden(text[: 20 * _LONGEST])
+    """Return strangers' text without links, without what may be secret or a file's content, and not all of it."""
+    short = _SECRET.sub("...", hidden(text[: 20 * _LONGEST]))
     short = short if len(short) <= _LONGEST else f"{short[:_LONGEST]}..."
     return short.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
 

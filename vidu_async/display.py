@@ -106,7 +106,9 @@ class MovingCard:
 
     def changed(self) -> None:
         """Show what is new; at the end, for the last time."""
-        self._safely(self._draw)
+        watch = self._watch()
+        if watch is not None and (watch.is_over or watch.listeners or not watch.failure):
+            self._safely(self._draw)  # else nobody waited: nothing was given up
 
     def tick(self, beat: int) -> None:
         """Move on if somebody still waits."""

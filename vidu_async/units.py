@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"))
-_GIGABYTE, _MEGABYTE = 1e9, 1e6
+_SIZES = ((1e9, "GB"), (1e5, "MB"), (0.0, "kB"))
+"""From how many bytes on a unit is used."""
+_BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 
 
 def span(seconds: float) -> str:
@@ -19,4 +21,5 @@ def span(seconds: float) -> str:
 
 def volume(size: int) -> str:
     """Say a number of bytes: `12.4 MB`."""
-    return f"{size / _GIGABYTE:.1f} GB" if size >= _GIGABYTE else f"{size / _MEGABYTE:.1f} MB"
+    unit = next(unit for least, unit in _SIZES if size >= least)
+    return f"{size / _BYTES[unit]:.1f} {unit}"

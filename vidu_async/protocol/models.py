@@ -194,6 +194,7 @@ def card_of(task: Task) -> Card:
     from vidu_async import cards  # noqa: PLC0415 - only a notebook asks
 
     tones = {TaskState.SUCCESS: cards.GOOD, TaskState.FAILED: cards.BAD, TaskState.PROCESSING: cards.BUSY}
+    videos = ", ".join(filter(None, (str(creation.video or "") for creation in task.creations)))
     word = task.state_text if task.state is TaskState.UNKNOWN else task.state.value
     return cards.Card(
         badge="cancelled" if task.is_cancelled else word or task.state.value,
@@ -204,11 +205,12 @@ def card_of(task: Task) -> Card:
         facts={
             "credits": task.credits,
             "progress": None if task.progress is None or task.state.is_terminal else f"{task.progress} %",
-            "duration": None if task.duration is None else f"{task.duration:g} s",
-            "resolution": task.resolution,
+            "duration": None if videos or task.duration is None else f"{task.duration:g} s",
+            "resolution": None if videos else task.resolution,
             "off-peak": "yes" if task.off_peak else None,
             "created": task.created_at and f"{task.created_at:%Y-%m-%d %H:%M %Z}".strip(),
-            "results": ", ".join(str(creation.video or "") or "one" for creation in task.creations),
+            "video": videos,
+            "files": len(task.creations) if task.creations and not videos else None,
         },
         trouble=": ".join(filter(None, [task.err_code, task.err_msg])),
     )
