@@ -11,6 +11,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -207,7 +208,7 @@ print(before, sorted(handle._repr_mimebundle_()), "IPython" in sys.modules)
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[InteractiveShell]:
+def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """IPython itself, which keeps what it is to publish."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # it takes that place
@@ -216,12 +217,12 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Interacti
     InteractiveShell.clear_instance()
 
 
-def shown(shell: InteractiveShell, form: str = "text/html") -> list[str]:
+def shown(shell: Any, form: str = "text/html") -> list[str]:
     """Return what was published so far, words only."""
     return [read(output["data"][form]) for output in shell.display_pub.outputs]
 
 
-def display(shell: InteractiveShell, thing: object) -> None:
+def display(shell: Any, thing: object) -> None:
     """Show something, as the last line of a cell does."""
     data, _ = shell.display_formatter.format(thing)
     assert data == {}, "it shows itself"
@@ -237,7 +238,7 @@ def simulated(test: Callable[[Simulator, ViduClient], Any], **settings: Any) -> 
     return run_virtual(main())
 
 
-def test_a_card_moves_while_its_task_is_awaited(shell: InteractiveShell) -> None:
+def test_a_card_moves_while_its_task_is_awaited(shell: Any) -> None:
     """Each state, each second, up to the end; one display, and nothing after it."""
 
     async def test(sim: Simulator, vidu: ViduClient) -> None:
@@ -257,6 +258,7 @@ def test_a_card_moves_while_its_task_is_awaited(shell: InteractiveShell) -> None
     ages = [found[1] for card in cards if (found := re.search(r"watched (\d+) s", card))]
     assert {"0", "1", "2", "3"} <= set(ages)
     assert ages == sorted(ages)
+    assert len(set(cards)) == len(cards), "what has not changed is not sent again"
     first, *others = shell.display_pub.outputs
     assert not first["update"]
     assert all(output["update"] and output["transient"] == first["transient"] for output in others)
@@ -265,7 +267,7 @@ def test_a_card_moves_while_its_task_is_awaited(shell: InteractiveShell) -> None
     assert re.fullmatch(r"<TaskHandle \d+ success>", others[-1]["data"]["text/plain"])
 
 
-def test_a_shown_card_asks_nothing_of_the_server(shell: InteractiveShell) -> None:
+def test_a_shown_card_asks_nothing_of_the_server(shell: Any) -> None:
     """An hour long: nobody waits. Then it stands still, too."""
 
     async def test(sim: Simulator, vidu: ViduClient) -> None:
@@ -278,7 +280,7 @@ def test_a_shown_card_asks_nothing_of_the_server(shell: InteractiveShell) -> Non
     simulated(test)
 
 
-def test_all_ways_of_waiting_move_the_cards_they_wait_for(shell: InteractiveShell) -> None:
+def test_all_ways_of_waiting_move_the_cards_they_wait_for(shell: Any) -> None:
     """Also a look by hand; one task shown twice has one card, in two places."""
 
     async def test(sim: Simulator, vidu: ViduClient) -> None:
@@ -296,7 +298,7 @@ def test_all_ways_of_waiting_move_the_cards_they_wait_for(shell: InteractiveShel
     simulated(test)
 
 
-def test_waiting_again_makes_it_move_again(shell: InteractiveShell) -> None:
+def test_waiting_again_makes_it_move_again(shell: Any) -> None:
     """In between it stands still."""
 
     async def test(sim: Simulator, vidu: ViduClient) -> None:
@@ -314,7 +316,7 @@ def test_waiting_again_makes_it_move_again(shell: InteractiveShell) -> None:
     simulated(test)
 
 
-def test_a_card_that_cannot_be_drawn_disturbs_nobody(shell: InteractiveShell, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_card_that_cannot_be_drawn_disturbs_nobody(shell: Any, caplog: pytest.LogCaptureFixture) -> None:
     """The notebook may be gone: that is logged, once, and the wait goes on."""
 
     class Gone(CapturingDisplayPublisher):
@@ -333,7 +335,34 @@ def test_a_card_that_cannot_be_drawn_disturbs_nobody(shell: InteractiveShell, ca
     assert caplog.text.count("a card shows nothing any more: BrokenPipeError()") == 1
 
 
-def test_a_card_keeps_nothing_alive(shell: InteractiveShell) -> None:
+CELL = ContextVar("CELL", default="")
+
+
+def test_what_moves_a_card_belongs_to_the_cell_that_waits(shell: Any) -> None:
+    """Whoever runs notebooks without a window drops what a cell that has ended says."""
+    cells: list[str] = []
+
+    class Noting(CapturingDisplayPublisher):
+        def publish(self, *_: Any, **__: Any) -> None:
+            cells.append(CELL.get())
+
+    async def test(sim: Simulator, vidu: ViduClient) -> None:
+        CELL.set("first")
+        handle = await vidu.submit(FOX)
+        display(shell, handle)
+        other = asyncio.create_task(vidu.run(FOX))
+        await asyncio.sleep(0.1)
+        CELL.set("second")
+        await handle
+        await other
+
+    shell.display_pub = Noting()
+    simulated(test)
+    assert cells[0] == "first"
+    assert set(cells[1:]) == {"second"}
+
+
+def test_a_card_keeps_nothing_alive(shell: Any) -> None:
     """Neither what is known of the task, the client, nor the loop in which somebody waited."""
     kept: list[weakref.ref[Any]] = []
 
@@ -343,8 +372,7 @@ def test_a_card_keeps_nothing_alive(shell: InteractiveShell) -> None:
         with pytest.raises(TimeoutError):
             await handle.result(timeout=0)
         await handle.refresh()
-        (card,) = handle._watch.onlookers
-        kept.extend(weakref.ref(thing) for thing in (vidu, asyncio.get_running_loop(), handle._watch, card))
+        kept.extend(weakref.ref(thing) for thing in (vidu, asyncio.get_running_loop(), handle._watch))
         return handle
 
     with run_in_thread(Simulator(time_scale=600)) as sim:
@@ -352,10 +380,10 @@ def test_a_card_keeps_nothing_alive(shell: InteractiveShell) -> None:
     assert handle.state is TaskState.CREATED
     del handle
     gc.collect()
-    assert [thing() for thing in kept] == [None] * 4
+    assert [thing() for thing in kept] == [None] * 3
 
 
-def test_a_wait_that_was_given_up_is_told(shell: InteractiveShell) -> None:
+def test_a_wait_that_was_given_up_is_told(shell: Any) -> None:
     """And why, in the server's words."""
 
     async def test(sim: Simulator, vidu: ViduClient) -> None:
@@ -369,7 +397,7 @@ def test_a_wait_that_was_given_up_is_told(shell: InteractiveShell) -> None:
     assert "waiting was given up: 404" in shown(shell)[-1]
 
 
-def test_a_terminal_is_given_one_line(shell: InteractiveShell) -> None:
+def test_a_terminal_is_given_one_line(shell: Any) -> None:
     """What cannot be drawn anew is written once."""
 
     async def test(sim: Simulator, vidu: ViduClient) -> None:
@@ -386,7 +414,7 @@ def test_a_terminal_is_given_one_line(shell: InteractiveShell) -> None:
 # The result itself
 
 
-def published(shell: InteractiveShell) -> str:
+def published(shell: Any) -> str:
     """Return the HTML of what was published last."""
     html: str = shell.display_pub.outputs[-1]["data"]["text/html"]
     return html
@@ -395,7 +423,7 @@ def published(shell: InteractiveShell) -> str:
 TASK = Task("7", TaskState.SUCCESS, prompt='a "fox"')
 
 
-def test_a_video_plays_and_a_picture_is_seen(shell: InteractiveShell, tmp_path: Path) -> None:
+def test_a_video_plays_and_a_picture_is_seen(shell: Any, tmp_path: Path) -> None:
     """By their content, whatever their names; one or all of a task. In the middle of a cell, too."""
     film, picture = tmp_path / "a.png", tmp_path / "b.mp4"
     film.write_bytes(FILM.read_bytes())
@@ -412,7 +440,7 @@ def test_a_video_plays_and_a_picture_is_seen(shell: InteractiveShell, tmp_path: 
     )
 
 
-def test_what_is_too_large_or_no_browsers_is_named(shell: InteractiveShell, tmp_path: Path) -> None:
+def test_what_is_too_large_or_no_browsers_is_named(shell: Any, tmp_path: Path) -> None:
     """With where it is and why: a notebook keeps what is embedded."""
     show(None, [PICTURE, FILM], most=FILM.stat().st_size)
     assert published(shell).count("src=") == 1
@@ -433,9 +461,7 @@ def test_what_is_too_large_or_no_browsers_is_named(shell: InteractiveShell, tmp_
         (b"ID3" + bytes(40), "is neither a video nor a picture but audio/mpeg"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(
-    shell: InteractiveShell, tmp_path: Path, content: bytes | None, said: str
-) -> None:
+def test_what_cannot_be_shown_is_refused(shell: Any, tmp_path: Path, content: bytes | None, said: str) -> None:
     """With what it is."""
     if content is not None:
         (tmp_path / "it").write_bytes(content)

@@ -79,13 +79,14 @@ def follow(watch: Watch, said: Callable[[Watch], str]) -> None:
     shell = get_ipython()
     known = (looker for looker in watch.onlookers if isinstance(looker, MovingCard))
     card = next(known, None) or MovingCard(weakref.ref(watch), said)
-    display(_Drawn(bundle_of(watch, said)), display_id=card.name)
+    card.last = bundle_of(watch, said)
+    display(_Drawn(card.last), display_id=card.name)
     draws = shell is not None and "text/html" in getattr(shell.display_formatter, "active_types", ())
     if draws and not watch.is_over:
         watch.onlookers = (*(looker for looker in watch.onlookers if looker is not card), card)
 
 
-@define(eq=False, weakref_slot=True)
+@define(eq=False)
 class MovingCard:
     """A card that was shown. It lives as long as the watch it is drawn from, which it does not keep."""
 
@@ -93,7 +94,8 @@ class MovingCard:
     _said: Callable[[Watch], str]
     name: str = field(factory=lambda: secrets.token_hex(16), init=False)
     """By what the notebook knows it."""
-    _last: dict[str, str] = field(factory=dict, init=False)
+    last: dict[str, str] = field(factory=dict, init=False)
+    """What it shows."""
     _context: Context | None = field(default=None, init=False)
     """That of who waits: it says which cell this is for."""
     _beat: int = field(default=0, init=False)
@@ -110,7 +112,7 @@ class MovingCard:
         if watch is not None and (watch.is_over or watch.listeners or not watch.failure):
             self._safely(self._draw)  # else nobody waited: nothing was given up
 
-    def tick(self, beat: int) -> None:
+    def _tick(self, beat: int) -> None:
         """Move on if somebody still waits."""
         watch = self._watch()
         if beat != self._beat or watch is None:
@@ -123,7 +125,7 @@ class MovingCard:
     def _go_on(self) -> None:
         self._draw()
         self._beat += 1
-        asyncio.get_running_loop().call_later(_PACE, _tick, weakref.ref(self), self._beat)
+        asyncio.get_running_loop().call_later(_PACE, self._tick, self._beat)
 
     def _draw(self) -> None:
         watch = self._watch()
@@ -132,8 +134,8 @@ class MovingCard:
         if watch.is_over:
             self._leave(watch)
         drawn = bundle_of(watch, self._said)
-        if drawn != self._last:
-            self._last = drawn
+        if drawn != self.last:
+            self.last = drawn
             (self._context or copy_context()).run(self._publish, drawn)
 
     def _publish(self, drawn: dict[str, str]) -> None:
@@ -152,12 +154,6 @@ class MovingCard:
     def _leave(self, watch: Watch) -> None:
         watch.onlookers = tuple(looker for looker in watch.onlookers if looker is not self)
         self._beat += 1
-
-
-def _tick(card: weakref.ref[MovingCard], beat: int) -> None:
-    """Have a card move on, if there still is one."""
-    if (found := card()) is not None:
-        found.tick(beat)
 
 
 @frozen(repr=False)
