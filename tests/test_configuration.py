@@ -85,14 +85,15 @@ async def test_a_log_at_debug_shows_no_key_no_file_and_no_signature(
         assert secret not in caplog.text
 
 
-async def test_a_notebook_shows_no_key(sim: Simulator) -> None:
+async def test_a_notebook_shows_no_key(sim: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
     """In any of the forms it asks an object for."""
     async with sim.client() as vidu:
         things: list[Any] = [vidu, vidu.gateway, await vidu.submit(FOX), FOX, await vidu.credits()]
         for thing in things:
-            shown, _ = DisplayFormatter().format(thing)
+            shown = DisplayFormatter().format(thing)[0] or thing._repr_mimebundle_()  # a handle shows itself
             assert shown["text/plain"]
             assert sim.api_key not in str(shown)
+    assert sim.api_key not in capsys.readouterr().out
 
 
 async def test_a_client_is_not_pickled(vidu: ViduClient) -> None:

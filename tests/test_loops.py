@@ -138,6 +138,24 @@ def test_uvloop_is_a_loop_like_any_other(flag: str, tmp_path: Path) -> None:
     assert (tmp_path / "fox.mp4").stat().st_size > 1000
 
 
+def test_a_client_that_was_closed_can_be_forgotten() -> None:
+    """It goes with its last reference, and holds no loop that has ended."""
+    assert (
+        run("""
+        import gc, weakref
+        async def main(client):
+            async with client() as vidu:
+                await vidu.run(REQUEST)
+                return weakref.ref(vidu), weakref.ref(asyncio.get_running_loop())
+        with run_in_thread(Simulator()) as sim:
+            kept = asyncio.run(main(sim.client))
+        gc.collect()
+        print([thing() for thing in kept])
+    """)
+        == "[None, None]\n"
+    )
+
+
 def test_an_error_in_the_body_closes_the_client() -> None:
     """`async with` ends cleanly whatever happened inside."""
     assert (
@@ -182,7 +200,7 @@ def test_a_notebook_needs_no_ceremony(ending: str, tmp_path: Path) -> None:
     NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.outputs]
     assert [output.name for output in outputs if output.output_type == "stream"] == ["stdout"] * 3
-    shown = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]
+    shown = [output.data["text/plain"] for output in outputs if output.output_type == "display_data"]
     assert shown[0].startswith("<TaskHandle ")
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
     assert printed.split()[:3] == ["success", "created", "success"] or "processing" in printed

@@ -21,10 +21,11 @@ from rich.logging import RichHandler
 
 from vidu_async import Batch, ConfigError, Summary, TextToVideo
 from vidu_async.events import Accepted, Downloaded, Downloading, Event, Finished, ItemEnded, ItemTaken, StateChanged
-from vidu_async.phrases import named, span, volume
+from vidu_async.phrases import named
 from vidu_async.progress import LogProgress, RichProgress, TqdmProgress
 from vidu_async.protocol.models import TaskState
 from vidu_async.testing import Simulator
+from vidu_async.units import span, volume
 
 Show = LogProgress | RichProgress | TqdmProgress
 FILMS = [(f"film-{n}", TextToVideo(model="viduq3-turbo", prompt=f"fox {n}")) for n in range(10)]
@@ -223,7 +224,7 @@ def test_names_and_numbers_are_those_of_people() -> None:
     assert [span(s) for s in (0, 59.6, 90, 3600, 12_000, 187_000)] == [
         *("0 s", "1 min", "1 min 30 s", "1 h", "3 h 20 min", "2 d 3 h")
     ]
-    assert [volume(size) for size in (0, 12_400_000, 2_500_000_000)] == ["0.0 MB", "12.4 MB", "2.5 GB"]
+    assert [volume(size) for size in (7_600, 12_400_000, 2_500_000_000)] == ["7.6 kB", "12.4 MB", "2.5 GB"]
     lot = "abcdefghijklmnopqrstuvwx27"
     assert named("fox", "t7", "jobs.jsonl:3") == "fox"
     assert [named(lot, "t7"), named(lot, ""), named("row-1-1", "t7", "a.csv:2"), named("", "")] == [
@@ -422,6 +423,7 @@ PRELUDE = """
 from vidu_async import Batch, TextToVideo
 from vidu_async.progress import *
 from vidu_async.testing import Simulator
+from vidu_async.units import span, volume
 async def go(show):
     films = [TextToVideo(model="viduq3-turbo", prompt=f"fox {n}") for n in range(5)]
     async with Simulator() as sim, sim.client(on_event=show) as vidu:

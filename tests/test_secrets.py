@@ -164,15 +164,15 @@ async def test_the_key_goes_nowhere_but_to_the_gateway(tmp_path: Path) -> None:
         assert KEY not in server.queries[0].path
 
 
-async def test_links_are_shown_without_their_signature() -> None:
-    """Whoever reads a log must not be able to open the file."""
+async def test_links_are_shown_by_their_host_alone() -> None:
+    """Whoever reads a log must not be able to open the file, and some gateways' links are not even signed."""
     async with (
         faulty.FaultyServer(looks=[faulty.success("https://r.invalid/a?X-Amz-Signature=5ecre7")]) as server,
         ViduClient(KEY, base_url=server.url) as vidu,
     ):
         task = await vidu.attach("1")
     assert "5ecre7" not in f"{task!r}{task.creations[0]!r}"
-    assert "https://r.invalid/a" in repr(task)
+    assert "url='https://r.invalid/...'" in repr(task)
 
 
 def test_a_traceback_printed_by_the_loop_shows_no_key() -> None:

@@ -50,7 +50,9 @@ class Connections:
         # Whoever drops a client without closing it should not keep its connections until the loop ends.
         if self._finalizer is not None:
             self._finalizer.detach()
-        self._finalizer = weakref.finalize(self, _end, loop, self._closer)
+        self._finalizer = finalizer = weakref.finalize(self, _end, loop, self._closer)
+        # Once done it is not to be kept, nor what it ended with: that leads to the client.
+        self._closer.add_done_callback(lambda _: finalizer.detach())
         return self._transport
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:

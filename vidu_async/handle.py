@@ -146,7 +146,19 @@ class TaskHandle:
         return str(Token(watch.task_id, self._client.gateway.url(""), watch.off_peak))
 
     def __repr__(self) -> str:
-        return f"<TaskHandle {self.task_id} {self.state.value if self.task else 'not looked at yet'}>"
+        return _said(self._read())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002 - IPython picks itself
+        """Return what a notebook shows: state, model, credits, and how long it has been watched."""
+        from vidu_async import display  # noqa: PLC0415 - only a notebook asks
+
+        return display.bundle_of(self._read(), _said)
+
+    def _ipython_display_(self) -> None:
+        """Show it in a notebook, where the card then moves while somebody waits for the task."""
+        from vidu_async import display  # noqa: PLC0415 - only a notebook asks
+
+        display.follow(self._read(), _said)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TaskHandle):
@@ -251,6 +263,12 @@ class TaskHandle:
 
         """
         await self._client.cancel(self.task_id)
+
+
+def _said(watch: Watch) -> str:
+    """Return the repr of a handle. No handle is needed for it: what shows one holds none."""
+    task = watch.early or watch.task
+    return f"<TaskHandle {watch.task_id} {task.state.value if task else 'not looked at yet'}>"
 
 
 def check_timeout(timeout: object) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from vidu_async import cards
 from vidu_async.events import ItemEnded
 from vidu_async.protocol.errors import TaskError, ViduError
+from vidu_async.units import span
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +18,24 @@ if TYPE_CHECKING:
     from vidu_async.protocol.requests import Request
 
 
+_FEW = 5
+"""Refusals that a forecast's card names."""
+
+
+class _Shown:
+    """What a notebook draws a card of."""
+
+    __slots__ = ()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002 - IPython picks itself
+        return cards.bundle(repr(self), self._card())
+
+    def _card(self) -> cards.Card:
+        raise NotImplementedError
+
+
 @frozen
-class Outcome:
+class Outcome(_Shown):
     """What became of one item."""
 
     key: str | None
@@ -62,9 +80,28 @@ class Outcome:
         said = error.task.err_code if isinstance(error, TaskError) else getattr(error, "reason", "")
         return "" if error is None else said or type(error).__name__
 
+    def _card(self) -> cards.Card:
+        made = self.task
+        doubtful = self.error is not None and self.error.paid == "maybe"
+        bad = cards.DOUBTFUL if doubtful else cards.BAD
+        return cards.Card(
+            badge=self.reason or "success",
+            tone=bad if self.error else cards.GOOD,
+            title=" · ".join(filter(None, [self.key, self.place])),
+            name=made.id if made else "",
+            text=getattr(self.request, "prompt", None) or "",
+            facts={
+                "credits": "unknown" if self.credits is None else self.credits,
+                "paid": self.error.paid if self.error else None,
+                "submitted": "before" if self.is_recalled else None,
+                "saved": ", ".join(map(str, self.paths)),
+            },
+            trouble=self.error.said if self.error else "",
+        )
+
 
 @define
-class Summary:
+class Summary(_Shown):
     """What came of a batch so far. Credits are those that the server named, or else what a request is taken to cost."""
 
     accepted: int = 0
@@ -113,14 +150,32 @@ class Summary:
         """Whether every item has its result."""
         return self.is_whole and self.succeeded == self.items
 
+    def _card(self) -> cards.Card:
+        failed = sum(self.failed.values())
+        bad = cards.DOUBTFUL if self.unknown else cards.BAD if failed else cards.BUSY
+        return cards.Card(
+            badge=f"{self.succeeded} of {self.items} succeeded",
+            tone=cards.GOOD if self.is_success else bad,
+            title="" if self.is_whole else "not all items had their turn",
+            facts={
+                "failed": failed or None,
+                "may be paid": f"{self.unknown} ({_at_worst(self.worst_case)} credits)" if self.unknown else None,
+                "credits": self.spent,
+                "of unknown price": self.unpriced or None,
+                "submitted before": self.recalled or None,
+                "time": span(self.seconds),
+            },
+            trouble=_counted(self.failed),
+            shares=[(cards.GOOD, self.succeeded), (cards.DOUBTFUL, self.unknown), (cards.BAD, failed)],
+        )
+
     def __str__(self) -> str:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.failed.items()))
+        reasons = _counted(self.failed)
         cost = f"{self.spent} credits" + (f" and {self.unpriced} tasks of unknown price" if self.unpriced else "")
-        worst = "an unknown number of" if self.worst_case is None else f"up to {self.worst_case}"
         parts = [
             f"{self.succeeded} of {self.items} succeeded",
             f"{sum(self.failed.values())} failed ({reasons})" if reasons else "",
-            f"{self.unknown} may be paid ({worst} credits)" if self.unknown else "",
+            f"{self.unknown} may be paid ({_at_worst(self.worst_case)} credits)" if self.unknown else "",
             cost,
             f"{self.seconds:.1f} s",
             "" if self.is_whole else "not all items had their turn",
@@ -129,7 +184,7 @@ class Summary:
 
 
 @define
-class Forecast:
+class Forecast(_Shown):
     """What a batch would do, found out without a request."""
 
     errors: list[Outcome] = field(factory=list)
@@ -172,16 +227,41 @@ class Forecast:
             self.unpriced[kind] = self.unpriced.get(kind, 0) + 1
         self.cost += price or 0
 
+    def _card(self) -> cards.Card:
+        unpriced = sum(self.unpriced.values())
+        return cards.Card(
+            badge=f"{self.new + self.again} to submit",
+            tone=cards.BAD if self.errors else cards.DOUBTFUL if self.unknown else cards.IDLE,
+            title="forecast",
+            facts={
+                "cost": f"{self.cost} credits",
+                "of unknown price": f"{unpriced} ({_counted(self.unpriced)})" if unpriced else None,
+                "again since they failed": self.again or None,
+                "submitted before": f"{self.recalled}, for {self.spent} credits" if self.recalled else None,
+                "may be paid": f"{self.unknown} ({_at_worst(self.worst_case)} credits)" if self.unknown else None,
+                "refused": len(self.errors) or None,
+            },
+            trouble="; ".join(error.error.said for error in self.errors[:_FEW] if error.error),
+        )
+
     def __str__(self) -> str:
         again = f", {self.again} of them again since they failed" if self.again else ""
         known = self.new + self.again - sum(self.unpriced.values())
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.unpriced.items()))
-        worst = "an unknown number of" if self.worst_case is None else f"up to {self.worst_case}"
+        kinds = _counted(self.unpriced)
         parts = [
             f"{known} to submit for {self.cost} credits{again}" if known or not kinds else "",
             f"{self.new + self.again - known} to submit for an unknown price ({kinds})" if kinds else "",
             f"{self.recalled} submitted before, for {self.spent} credits" if self.recalled else "",
-            f"{self.unknown} may be paid ({worst} credits)" if self.unknown else "",
+            f"{self.unknown} may be paid ({_at_worst(self.worst_case)} credits)" if self.unknown else "",
             f"{len(self.errors)} refused" if self.errors else "",
         ]
         return "; ".join(filter(None, parts))
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Say how many of what: `3 AuditFailed, 1 TaskTimeoutError`."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+def _at_worst(credits_: int | None) -> str:
+    return "an unknown number of" if credits_ is None else f"up to {credits_}"

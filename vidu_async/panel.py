@@ -19,6 +19,7 @@ from rich.text import Text
 
 from vidu_async import phrases
 from vidu_async.tally import Stage
+from vidu_async.units import span, volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -126,7 +127,7 @@ def _bar(tally: Tally) -> Bar:
 
 
 def _about(tally: Tally, now: float) -> list[Text]:
-    return [Text(f"{phrases.span(tally.elapsed(now))} elapsed"), Text(phrases.cost(tally))]
+    return [Text(f"{span(tally.elapsed(now))} elapsed"), Text(phrases.cost(tally))]
 
 
 def _ends(tally: Tally) -> list[Text]:
@@ -149,8 +150,8 @@ def _transfers(tally: Tally) -> list[Text]:
     """Show the downloads that are on their way."""
     shown = []
     for task_id, transfer in islice(tally.transfers.items(), _TRANSFERS):
-        size = f" of {phrases.volume(transfer.size)}" if transfer.size else ""
-        said = f"saving {phrases.named(transfer.key, task_id)}{_GAP}{phrases.volume(transfer.received)}{size}"
+        size = f" of {volume(transfer.size)}" if transfer.size else ""
+        said = f"saving {phrases.named(transfer.key, task_id)}{_GAP}{volume(transfer.received)}{size}"
         shown.append(_line(said, _STYLES[Stage.DOWNLOADING]))
     more = len(tally.transfers) - len(shown)
     return [*shown, _line(f"and {more} more", _STYLES[Stage.DOWNLOADING])] if more > 0 else shown

@@ -1,4 +1,4 @@
-"""How progress is said in words, wherever it is shown: spans of time, sizes, outcomes, totals. One line each."""
+"""How progress is said in words, wherever it is shown: names, outcomes, totals. One line each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vidu_async.events import Downloaded
 from vidu_async.tally import Stage
+from vidu_async.units import span, volume
 
 if TYPE_CHECKING:
     from vidu_async.events import ItemEnded
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 _NO_NAME = re.compile(r"row-.+|[a-z2-7]{26}")
 """Keys that nobody chose: those of items, by what they ask for, and of submissions, by lot."""
-_SPANS = ((86400, "d"), (3600, "h"), (60, "min"))
-_GIGABYTE, _MEGABYTE = 1e9, 1e6
 _ENDINGS = {"no": "failed, not paid", "maybe": "may be paid", "yes": "failed, paid"}
 
 
@@ -28,22 +27,6 @@ def named(key: str, task_id: str, place: str = "") -> str:
 def printable(text: str) -> str:
     """Return a text on one line, without what would steer a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def span(seconds: float) -> str:
-    """Say a span of time by its two greatest units: `3 h 20 min`."""
-    left = round(seconds)
-    for number, (unit, name) in enumerate(_SPANS):
-        if left >= unit:
-            whole, rest = divmod(left, unit)
-            smaller, below = _SPANS[number + 1] if number + 1 < len(_SPANS) else (1, "s")
-            return f"{whole} {name} {rest // smaller} {below}" if rest >= smaller else f"{whole} {name}"
-    return f"{left} s"
-
-
-def volume(size: int) -> str:
-    """Say a number of bytes: `12.4 MB`."""
-    return f"{size / _GIGABYTE:.1f} GB" if size >= _GIGABYTE else f"{size / _MEGABYTE:.1f} MB"
 
 
 def share(tally: Tally) -> str:

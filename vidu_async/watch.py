@@ -9,7 +9,7 @@ import itertools
 import logging
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
@@ -36,6 +36,16 @@ _TRUSTED = range(10, 101)
 _DOUBTERS = 4
 """Tasks of a crowd that do so at the same time, as long as the range above permits."""
 _PHASES = itertools.cycle(range(_TRUSTED.stop))
+
+
+class Onlooker(Protocol):
+    """One who shows what is known of a task, and has nobody ask for more. What it is told must not raise."""
+
+    def awaited(self) -> None:
+        """Somebody has begun to wait."""
+
+    def changed(self) -> None:
+        """Something is new, or waiting was given up."""
 
 
 @define(eq=False, weakref_slot=True)
@@ -65,6 +75,7 @@ class Watch:
     retry_in: float | None = field(default=None, init=False)
     """Seconds after which that is made good, if sooner than usual."""
     listeners: tuple[Callable[[], None], ...] = field(default=(), init=False)
+    onlookers: tuple[Onlooker, ...] = field(default=(), init=False)
     releases: tuple[Callable[[], None], ...] = field(default=(), init=False)
     """What to call at the end even if nobody listens."""
     began: float | None = field(default=None, init=False)
@@ -205,6 +216,8 @@ class Watch:
 
     def tell(self) -> None:
         """Call everybody who listens, and whoever holds a place for the task if it will not come back."""
+        for onlooker in self.onlookers:  # first: who listens may end what shows it
+            onlooker.changed()
         for listener in self.listeners:
             try:
                 listener()

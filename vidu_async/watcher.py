@@ -99,6 +99,8 @@ class Watcher:
         if self._is_closed:
             raise ConfigError(f"the client is closed; make a new one to wait for task {watch.task_id}")
         watch.failure = None
+        for onlooker in watch.onlookers:
+            onlooker.awaited()
         watch.listeners = (*watch.listeners, listener)
         self._schedule(watch)
         return Listening(watch, listener)

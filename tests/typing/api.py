@@ -54,6 +54,7 @@ from vidu_async import (
     sign_callback,
     verify_callback,
 )
+from vidu_async.display import show
 from vidu_async.events import ItemEnded
 from vidu_async.items import Source
 from vidu_async.progress import LogProgress, RichProgress, Tally, TqdmProgress
@@ -272,6 +273,13 @@ async def progress() -> None:
     tally = Tally(items=7)
     tally(ItemEnded(key="fox"), 0.0)
     assert_type((tally.items, tally.rate(0.0), tally.eta(0.0)), tuple[int | None, float, float | None])
+
+
+def notebook(task: Task, paths: list[Path]) -> None:
+    """What shows a result in a notebook."""
+    show(task, paths[0])
+    show(task, paths, most=50_000_000)
+    show(None, ("fox.mp4", "cat.png"))
 
 
 async def testing() -> None:

@@ -1,7 +1,8 @@
 """What Vidu answers, as values.
 
-The floor of the package: imports nothing of it. Every value is frozen, and an unknown thing is a value too:
-a state nobody documented reads as `TaskState.UNKNOWN` with its text kept, an undocumented field stays in `.raw`.
+The floor of the package: imports nothing of it but how a value is drawn (`cards.py`), once one is. Every value is
+frozen, and an unknown thing is a value too: a state nobody documented reads as `TaskState.UNKNOWN` with its text kept,
+an undocumented field stays in `.raw`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import evolve, field, fields, frozen
+
+if TYPE_CHECKING:
+    from vidu_async.cards import Card
 
 
 class TaskState(StrEnum):
@@ -40,18 +44,33 @@ CANCELLED = "UserCancelled"
 
 @frozen(repr=False)
 class _Shown:
-    """A value whose repr names only what is known, and no link's signature: it opens the file to whoever reads it."""
+    """A value whose repr names only what is known, and of a link the host: it opens the file to whoever reads it."""
 
     def __repr__(self) -> str:
         pairs = ((a.name, getattr(self, a.name)) for a in fields(type(self)) if a.repr)
         known = (f"{name}={_short(value)}" for name, value in pairs if value is not None and value != ())
         return f"{type(self).__name__}({', '.join(known)})"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002 - IPython picks itself
+        """Return what a notebook shows. No link: it expires, and opens the file to whoever reads the notebook."""
+        from vidu_async import cards  # noqa: PLC0415 - only a notebook asks
+
+        return cards.bundle(repr(self), self._card())
+
+    def _card(self) -> Card:
+        from vidu_async import cards  # noqa: PLC0415 - only a notebook asks
+
+        shown = {a.name: getattr(self, a.name) for a in fields(type(self)) if a.repr}
+        facts = {name: value for name, value in shown.items() if isinstance(value, (int, float))}
+        return cards.Card(badge=type(self).__name__, facts=facts)
+
 
 def _short(value: object) -> str:
+    from vidu_async import cards  # noqa: PLC0415 - most values are never shown
+
     if isinstance(value, (datetime, StrEnum)):
         return str(value)
-    return repr(value.partition("?")[0]) if isinstance(value, str) else repr(value)
+    return repr(cards.hidden(value)) if isinstance(value, str) else repr(value)
 
 
 @frozen(repr=False)
@@ -62,6 +81,11 @@ class VideoInfo(_Shown):
     fps: float | None = None
     width: int | None = None
     height: int | None = None
+
+    def __str__(self) -> str:
+        size = f"{self.width}x{self.height}" if self.width and self.height else ""
+        length = f"{self.duration:g} s" if self.duration else ""
+        return ", ".join(filter(None, [size, length, f"{self.fps:g} fps" if self.fps else ""]))
 
 
 @frozen(repr=False)
@@ -82,6 +106,12 @@ class Creation(_Shown):
     def expires_at(self) -> datetime | None:
         """When `url` stops working (UTC), read from its signature; None if the link does not say."""
         return _link_expiry(self.url) if self.url else None
+
+    def _card(self) -> Card:
+        from vidu_async import cards  # noqa: PLC0415 - only a notebook asks
+
+        facts = {"task": self.task_id, "video": self.video and str(self.video)}
+        return cards.Card(badge="result", tone=cards.GOOD, name=self.id or "", facts=facts)
 
 
 def _link_expiry(url: str) -> datetime | None:
@@ -148,12 +178,42 @@ class Task(_Shown):
         """Whether the answer names a file to download."""
         return any(creation.url for creation in self.creations)
 
+    def _card(self) -> Card:
+        return card_of(self)
+
     def over(self, earlier: Task | None) -> Task:
         """Return this answer with what only the earlier one told filled in."""
         if earlier is None:
             return self
         kept = {name: getattr(earlier, name) for name in _CARRIED if getattr(self, name) is None}
         return evolve(self, **kept)
+
+
+def card_of(task: Task) -> Card:
+    """Return what a notebook shows of a task."""
+    from vidu_async import cards  # noqa: PLC0415 - only a notebook asks
+
+    tones = {TaskState.SUCCESS: cards.GOOD, TaskState.FAILED: cards.BAD, TaskState.PROCESSING: cards.BUSY}
+    videos = ", ".join(filter(None, (str(creation.video or "") for creation in task.creations)))
+    word = task.state_text if task.state is TaskState.UNKNOWN else task.state.value
+    return cards.Card(
+        badge="cancelled" if task.is_cancelled else word or task.state.value,
+        tone=cards.IDLE if task.is_cancelled else tones.get(task.state, cards.IDLE),
+        title=" · ".join(filter(None, [task.model, task.type])),
+        name=task.id,
+        text=task.prompt or "",
+        facts={
+            "credits": task.credits,
+            "progress": None if task.progress is None or task.state.is_terminal else f"{task.progress} %",
+            "duration": None if videos or task.duration is None else f"{task.duration:g} s",
+            "resolution": None if videos else task.resolution,
+            "off-peak": "yes" if task.off_peak else None,
+            "created": task.created_at and f"{task.created_at:%Y-%m-%d %H:%M %Z}".strip(),
+            "video": videos,
+            "files": len(task.creations) if task.creations and not videos else None,
+        },
+        trouble=": ".join(filter(None, [task.err_code, task.err_msg])),
+    )
 
 
 _CARRIED = tuple(f.name for f in fields(Task) if f.default is None and not f.name.startswith("err_"))
