@@ -93,7 +93,8 @@ def test_a_loop_that_ends_while_tasks_are_waited_for_leaves_nothing_open() -> No
                 handle = await vidu.submit(REQUEST)
                 asyncio.create_task(handle.result())
                 asyncio.create_task(vidu.run(REQUEST))
-                await asyncio.sleep(0.05)
+                while len(vidu.unfinished()) < 2:  # one on its way would be warned of
+                    await asyncio.sleep(0.01)
                 return handle
             handle = asyncio.run(first())
             print(asyncio.run(handle.result()).state)
