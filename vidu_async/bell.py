@@ -7,13 +7,15 @@ with the same journal: the journal tells all of them, and each looks there often
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from attrs import define, field
 
-from vidu_async.journal import ENDED, RowState
+from vidu_async.journal import ENDED, UNRESOLVED, RowState
 from vidu_async.protocol.models import TaskState
+from vidu_async.protocol.notices import goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +27,13 @@ if TYPE_CHECKING:
     from vidu_async.watch import Watch
     from vidu_async.watcher import Watcher
 
+_log = logging.getLogger("vidu_async")
+
 _LISTENING = 0.05
 """Seconds between looks for what other processes have heard."""
-_GOES_ON = frozenset({TaskState.CREATED, TaskState.QUEUEING, TaskState.PROCESSING})
+_MISSED, _GRACE = 5, 60.0
+"""Ends that were found out without a callback, none of which came in so many seconds: then none is expected."""
+_UNANSWERED = frozenset({RowState.PREPARED, RowState.COMMITTED})
 
 
 @define(eq=False)
@@ -41,16 +47,20 @@ class Bell:
     _watcher: Watcher
     _reconciler: Reconciler
     _watch_of: Callable[[Row], Watch]
-    _is_sending: Callable[[str], bool]
-    """Whether a submission is under way here, by its key."""
+    _in_hand: Callable[[str], Row | None]
+    """Returns the submission that is under way here, by its key."""
     _offset: Callable[[], float]
     _is_busy: Callable[[], bool]
     """Whether anybody waits for anything."""
-    _place: int = field(default=0, init=False)
+    is_expecting: bool = field(default=True, init=False)
+    """Whether callbacks seem to arrive, so that tasks may be looked at rarely."""
+    _missed: list[float] = field(factory=list, init=False)
+    """When the first tasks ended since the latest callback, by the loop's time."""
+    _place: int | None = field(default=None, init=False)
     """Up to which callbacks of the journal are known."""
     _own: set[int] = field(factory=set, init=False)
     """Places beyond it that came in here."""
-    _closes_journal: bool = field(default=False, init=False)
+    _is_closed: bool = field(default=False, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
 
@@ -59,28 +69,63 @@ class Bell:
         """Seconds by which the gateway's clock is ahead of this machine's."""
         return self._offset()
 
+    def note_end(self, watch: Watch) -> None:
+        """Note that a task ended; if it was called back, that is no sign that nothing comes."""
+        if not watch.is_called_back or watch.looked is None:
+            return
+        if len(self._missed) < _MISSED:
+            self._missed.append(watch.looked)
+        elif self.is_expecting and watch.looked - self._missed[-1] > _GRACE:
+            self.is_expecting = False
+            said = "no callback came for %d tasks that have ended, so tasks are looked at as often as without: %s"
+            _log.warning(said, _MISSED, "does public_url= lead here, and does the gateway send callbacks?")
+
     async def knows(self, token: str) -> bool:
         """Whether a submission has this token."""
-        return self._is_ours(await self._journal.row_of(token))
+        was_open = self._journal.is_open
+        try:
+            return self._is_ours(await self._journal.row_of(token))
+        finally:
+            await self._leave_as_it_was(was_open=was_open)
 
     async def hear(self, notice: Notice, *, is_believed: bool) -> bool:
         """Write a callback into the journal, and act on it; return whether a submission has its token."""
-        heard = await self._journal.hear(notice.token, notice.task_id, notice.state.value)
-        if self._closes_journal:
-            await self._journal.aclose()
+        was_open = self._journal.is_open
+        try:
+            heard = await self._journal.hear(notice.token, notice.task_id, notice.state.value)
+        finally:
+            await self._leave_as_it_was(was_open=was_open)
         if heard is None or not self._is_ours(heard.row):
             return False
-        self._own.add(heard.place)
         row = heard.row
-        self._reconciler.hear(row, row.task_id or notice.task_id, is_sent_here=self._is_sending(row.key))
-        if row.state is RowState.ACCEPTED or row.state in ENDED:
-            is_open = row.state is RowState.ACCEPTED
-            watch = self._watch_of(row) if is_open else self._watcher.known(row.task_id)
-            self._ring(watch, notice.state, is_believed=is_believed)
+        if row.state in _UNANSWERED and not self._is_unanswered(row.key):
+            row = await self._journal.row_of(notice.token) or row  # it was answered while this was written
+        if not self._is_closed:
+            self._act(row, notice, is_believed=is_believed)
+            self._own.update({heard.place} if self._timer else ())
         return True
 
     def _is_ours(self, row: Row | None) -> bool:
         return row is not None and row.site == self._site
+
+    def _is_unanswered(self, key: str) -> bool:
+        """Whether a submission is under way here whose answer is still to come."""
+        row = self._in_hand(key)
+        return row is not None and row.state in _UNANSWERED
+
+    def _act(self, row: Row, notice: Notice, *, is_believed: bool) -> None:
+        self._hear(row, notice.task_id)
+        if row.state is RowState.ACCEPTED:
+            self._ring(self._watch_of(row), notice.state, is_believed=is_believed)
+        elif row.state in ENDED:
+            self._ring(self._watcher.known(row.task_id), notice.state, is_believed=is_believed)
+
+    def _hear(self, row: Row, task_id: str) -> None:
+        """Have a callback followed up that comes before an answer, or in its place."""
+        self.is_expecting = True
+        self._missed.clear()
+        if row.state in UNRESOLVED or self._is_unanswered(row.key):
+            self._reconciler.hear(row, task_id)
 
     def _ring(self, watch: Watch | None, state: TaskState, *, is_believed: bool = False) -> None:
         if watch is None:
@@ -89,7 +134,7 @@ class Bell:
             self._watcher.note_beginning(watch)
         elif is_believed and state.is_terminal:
             self._watcher.believe(watch, state)
-        elif state not in _GOES_ON:
+        elif not goes_on(state):
             self._watcher.ring(watch)
 
     # What other processes hear
@@ -97,39 +142,52 @@ class Bell:
     def listen(self) -> None:
         """Look, from now on and in this event loop, for callbacks that came to other processes."""
         loop = asyncio.get_running_loop()
-        if self._journal.is_shared and loop is not self._loop:
-            self._loop = loop
+        if loop is self._loop:
+            return
+        self._loop = loop
+        self._missed.clear()  # by the other loop's clock
+        if self._journal.is_shared:
             self.listen_again(loop)
 
     def listen_again(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look again a little later."""
-        self._timer = loop.call_later(_LISTENING, _listen, ref(self), loop)
+        """Look again a little later, unless another loop is served by then."""
+        if loop is self._loop:
+            self._timer = loop.call_later(_LISTENING, _listen, ref(self), loop)
 
     def look(self) -> None:
         """Act on what other processes have heard, if anybody here may care."""
-        if self._own or self._is_busy():
-            for heard in self._journal.heard(self._place):
-                self._place = heard.place
-                if heard.place in self._own:
-                    self._own.discard(heard.place)
-                elif self._is_ours(heard.row):
-                    self._hear_from_afar(heard.row, heard.task_id, heard.state)
+        if self._place is None:  # what came before is not for who waits now, but for lost answers: they ask for it
+            self._place = self._journal.newest_heard()
+        if self._place is None or not (self._own or self._is_busy()):
+            return
+        for heard in self._journal.heard(self._place):
+            self._place = heard.place
+            if heard.place in self._own:
+                self._own.discard(heard.place)
+            elif self._is_ours(heard.row):
+                self._hear(heard.row, heard.task_id)
+                self._reconciler.note_found(heard.row)
+                self._ring(self._watcher.known(heard.row.task_id), TaskState(heard.state))
 
-    def _hear_from_afar(self, row: Row, task_id: str, state: str) -> None:
-        """Act on what another process has heard: nobody but who waits here needs it."""
-        self._reconciler.hear(row, row.task_id or task_id, is_sent_here=self._is_sending(row.key))
-        self._ring(self._watcher.known(row.task_id), TaskState(state))
-
-    def stop(self, *, closes_journal: bool) -> None:
-        """Listen no more. What still comes is kept all the same, in a journal that is opened for it."""
-        self._closes_journal = closes_journal
+    def stop(self) -> None:
+        """Listen no more."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop = None
+
+    def close(self) -> None:
+        """Do nothing any more but to keep what still comes, in a journal that is opened for it."""
+        self._is_closed = True
+
+    async def _leave_as_it_was(self, *, was_open: bool) -> None:
+        if self._is_closed and not was_open:
+            await self._journal.aclose()
 
 
 def _listen(found: ref[Bell], loop: asyncio.AbstractEventLoop) -> None:
     """Look, and go on looking as long as the bell lives: its timer must not keep it alive."""
     if (bell := found()) is not None:
-        bell.look()
-        bell.listen_again(loop)
+        try:
+            bell.look()
+        finally:
+            bell.listen_again(loop)

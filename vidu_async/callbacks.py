@@ -7,7 +7,9 @@ https://platform.vidu.com/docs/callback-signature
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import re
 import secrets
 import time
@@ -19,12 +21,13 @@ from weakref import WeakSet
 
 from attrs import define, field
 
-from vidu_async.nonces import Nonces
+from vidu_async.nonces import AGE, Nonces
 from vidu_async.protocol import signing
 from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import CallbackError, ConfigError, JournalError
 from vidu_async.protocol.notices import Notice, read_notice
 from vidu_async.protocol.validation.callback_url import fault_of
+from vidu_async.settings import ApiKey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -44,6 +47,7 @@ _MOST_BYTES = 5 * 1024 * 1024
 """Of a body: a mebibyte, and four bytes for each character that a payload may have."""
 _SKEW = 30.0
 """Seconds by which the gateway's clock may differ from this machine's before it is taken for the right one."""
+_COMPLAINTS_APART = 60.0  # seconds
 _TARGET = re.compile(
     r"(?:[a-z][a-z0-9+.-]*://[^/?#]*)?((?:/[^/?#]+)*)/([\w-]{1,128})(?:\?[^#]*)?", re.ASCII | re.IGNORECASE
 )
@@ -84,7 +88,7 @@ def verify_callback(
     """
     now = time.time() if now is None else now
     signers = signing.signers_of(keys)
-    signing.verify(method=method, urls=[url], headers=headers, signers=signers, now=now, max_age=max_age)
+    signing.verify(method=method, urls=[url], headers=headers, signers=signers, moments=[now], max_age=max_age)
 
 
 def sign_callback(
@@ -133,7 +137,8 @@ def _bases(public_url: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _signers(keys: Iterable[str] | None) -> tuple[signing.Signer, ...]:
-    return () if keys is None else tuple(signing.signers_of(keys))
+    """Return what signs with each key, and shows none of them."""
+    return () if keys is None else tuple(ApiKey(key).signature_of for key in signing.checked(keys))
 
 
 @define(eq=False, repr=False)
@@ -166,15 +171,20 @@ class CallbackReceiver:
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     counts: Counter[str] = field(factory=Counter, init=False)
     """What came in so far: "accepted", "repeated", "unknown" (no submission has the token), "refused", "failed"."""
-    _nonces: Nonces = field(factory=Nonces, init=False)
+    _nonces: Nonces = field(init=False)
+    _in_hand: set[str] = field(factory=set, init=False)
+    """Nonces of callbacks that are being taken in."""
     _subscribers: WeakSet[Subscriber] = field(factory=WeakSet, init=False)
     _is_skewed: bool = field(default=False, init=False)
+    _complained: float = field(default=-math.inf, init=False)
+    """When it was last said that callbacks cannot be taken in."""
 
     def __attrs_post_init__(self) -> None:
         if self.verify not in _MODES:
             raise ConfigError(f"CallbackReceiver(verify=) must be one of {', '.join(_MODES)}, not {self.verify!r}")
         if not is_positive(self.max_age):
             raise ConfigError(f"CallbackReceiver(max_age=) must be a positive number, not {self.max_age!r}")
+        self._nonces = Nonces(age=max(AGE, 2 * self.max_age))
 
     def __repr__(self) -> str:
         return f"<CallbackReceiver {self.public_url} {self.verify}>"
@@ -243,13 +253,20 @@ class CallbackReceiver:
             _log.debug("a callback was refused: %s", error.said)
             word, status = "refused", error.status
         except (JournalError, ConfigError) as error:  # they try again, and by then it may be well
-            _log.error("a callback could not be taken in: %s", error)
+            self._complain(error)
             word, status = "failed", 503
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            _log.exception("a callback could not be taken in")
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._complain(error, exc_info=True)
             word, status = "failed", 500
         self.counts[word] += 1
         return status
+
+    def _complain(self, error: Exception, *, exc_info: bool = False) -> None:
+        """Log what is wrong here, now and then: anybody can make it happen again."""
+        now = self._clock()
+        if abs(now - self._complained) > _COMPLAINTS_APART:
+            self._complained = now
+            _log.error("callbacks cannot be taken in: %s", error, exc_info=exc_info)
 
     async def _take(self, method: str, target: str, headers: signing.Headers, read: Read) -> str:
         """Check in this order, keep, pass on, then remember the nonce: a 503 must not make the next one a repeat."""
@@ -257,19 +274,22 @@ class CallbackReceiver:
             raise CallbackError(f"callbacks come by POST, not {method}", status=405)
         token, found = self._token_in(target), signing.folded(headers)
         check_size(_length(found), _MOST_BYTES)
-        nonce, now = "", self._now()
-        if self.checks_signatures:
-            nonce = self._nonce_of_signed(token, headers, now)
-            if self._nonces.knows(nonce, now):
-                return "repeated"
+        nonce = self._nonce_of_signed(token, headers) if self.checks_signatures else ""
+        if nonce and self._nonces.knows(nonce, self._clock()):
+            return "repeated"
         if found.get("content-encoding", ["identity"]) != ["identity"]:
             raise CallbackError("the callback's body is compressed, which Vidu's are not", status=415)
         if not self.checks_signatures and not await self._is_known(token):
             return "unknown"  # before anybody without a token has anything read
-        notice = read_notice(token, await read(_MOST_BYTES))
-        is_known = await self._tell(notice)
+        if nonce in self._in_hand:
+            raise CallbackError("the same callback is being taken in", status=503)
+        self._in_hand |= {nonce} - {""}
+        try:
+            is_known = await self._tell(read_notice(token, await read(_MOST_BYTES)))
+        finally:
+            self._in_hand.discard(nonce)
         if nonce:
-            self._nonces.add(nonce, now)
+            self._nonces.add(nonce, self._clock())
         return "accepted" if is_known else "unknown"
 
     def _token_in(self, target: str) -> str:
@@ -282,7 +302,7 @@ class CallbackReceiver:
             raise CallbackError("this is no path of a callback: it is in another case", status=404)
         return found[2]
 
-    def _nonce_of_signed(self, token: str, headers: signing.Headers, now: float) -> str:
+    def _nonce_of_signed(self, token: str, headers: signing.Headers) -> str:
         """Check the signature for the public URLs, whatever the path that a proxy has made of them."""
         signers = self._signers or tuple(one for each in self._subscribers if (one := each.signer))
         if not signers:
@@ -292,27 +312,34 @@ class CallbackReceiver:
             urls=[f"{base}/{token}" for base in self._public],
             headers=headers,
             signers=signers,
-            now=now,
+            moments=self._moments(),
             max_age=self.max_age,
             with_nonce=True,
         )
 
-    def _now(self) -> float:
-        """Return the time by the gateway's clock, if this machine's is far off."""
-        off = max((one.clock_offset for one in self._subscribers), key=abs, default=0.0)
-        if abs(off) <= _SKEW:
-            return self._clock()
-        if not self._is_skewed:
-            _log.warning("this machine's clock differs by %.0f s from the gateway's, by which callbacks are dated", off)
-        self._is_skewed = True
-        return self._clock() + off
+    def _moments(self) -> list[float]:
+        """Return the time, also by the clocks of gateways from which this machine's is far off."""
+        now, offsets = self._clock(), [one.clock_offset for one in self._subscribers]
+        far = [off for off in offsets if abs(off) > _SKEW]
+        if far and not self._is_skewed:
+            said = "this machine's clock differs by %.0f s from the gateway's, by which callbacks are dated"
+            _log.warning(said, max(far, key=abs))
+        self._is_skewed = self._is_skewed or bool(far)
+        return [now, *(now + off for off in far)]
 
     async def _is_known(self, token: str) -> bool:
-        return any([await one.knows(token) for one in list(self._subscribers)])
+        return await self._ask_all(lambda one: one.knows(token))
 
     async def _tell(self, notice: Notice) -> bool:
-        is_believed = self.verify == "hmac"
-        return any([await one.hear(notice, is_believed=is_believed) for one in list(self._subscribers)])
+        return await self._ask_all(lambda one: one.hear(notice, is_believed=self.verify == "hmac"))
+
+    async def _ask_all(self, ask: Callable[[Subscriber], Awaitable[bool]]) -> bool:
+        """Return whether any subscriber says yes. The trouble of one keeps the others from nothing."""
+        answers = await asyncio.gather(*map(ask, list(self._subscribers)), return_exceptions=True)
+        troubles = [answer for answer in answers if isinstance(answer, BaseException)]
+        if troubles and True not in answers:
+            raise troubles[0]
+        return True in answers
 
 
 def check_size(size: int, most: int) -> None:

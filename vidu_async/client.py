@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
@@ -208,9 +209,9 @@ class ViduClient:
             self._watcher,
             self._reconciler,
             self._watch_of,
-            self._outbox.__contains__,
+            self._outbox.in_hand,
             lambda: self._bound.clock_offset if self._bound else 0.0,
-            lambda: bool(self._outbox) or self._watcher.is_waiting or self._reconciler.is_waiting,
+            lambda: self._outbox.is_busy or self._watcher.is_waiting or self._reconciler.is_waiting,
         )
         callbacks.subscribe(bell)
         return bell
@@ -358,6 +359,8 @@ class ViduClient:
         state = RowState.CANCELLED if task.is_cancelled else RowState(task.state.value)
         self._journal.finished(self._home["site"], watch.task_id, state, task.credits)
         self._lessons.count_end()
+        if self._bell:
+            self._bell.note_end(watch)
 
     async def run(
         self,
@@ -533,7 +536,8 @@ class ViduClient:
         completed = self.as_completed(waiting)
         try:
             async for handle in completed:
-                if not return_exceptions:
+                with contextlib.suppress(*([ViduError] if return_exceptions else [])):
+                    await handle._filled()  # noqa: SLF001 - the client's and its handles' own
                     completed.outcome(handle)
         except TaskTimeoutError:
             if not return_exceptions:
@@ -550,7 +554,7 @@ class ViduClient:
             key=row.key,
             endpoint=row.endpoint,
             off_peak=row.off_peak,
-            is_called_back=row.is_called_back and self._bell is not None,
+            is_called_back=row.is_called_back and self._bell is not None and self._bell.is_expecting,
         )
 
     # Asking
@@ -735,12 +739,14 @@ class ViduClient:
         """
         self._connections.refuse()
         if self._bell:
-            self._bell.stop(closes_journal=self._owns_journal)
+            self._bell.stop()
         await self._outbox.aclose()
         await self._reconciler.aclose()
         await self._watcher.aclose()
         self._lessons.keep()
         await self._connections.aclose()
+        if self._bell:
+            self._bell.close()
         if self._owns_journal:
             try:
                 await self._journal.aclose()

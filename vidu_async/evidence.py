@@ -75,13 +75,16 @@ def proven(task: Task, rows: Iterable[Row], is_unique: Callable[[Row], bool]) ->
     return None
 
 
-def may_be_its_own(task: Task, row: Row, owner: str | None) -> bool:
+def may_be_its_own(task: Task, row: Row, owner: str | None, skew: float) -> bool:
     """Whether a task that a callback for this row names is its own. `owner` is the journal's token of that task.
 
-    The URL of the callback was told to nobody but with this row, so it is enough that nothing speaks against it.
+    The URL of the callback was told to nobody but with this row, so it is enough that nothing speaks against it. The
+    server's clock may differ by `skew` seconds.
     """
     if owner is not None or task.stamp is not None:
         return row.token == (owner or task.stamp)
+    if task.created_at is not None and task.created_at.timestamp() < left_at(row) - skew:
+        return False
     is_payload = not task.payload or hashed(task.payload) == row.proof
     is_prompt = not (task.prompt and row.prompt) or hashed(task.prompt) == row.prompt
     return is_payload and is_prompt and looks_like(task, row)

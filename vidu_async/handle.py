@@ -196,7 +196,14 @@ class TaskHandle:
             NotFoundError, AuthenticationError: the server does not know the task, or no longer the key.
 
         """
-        return checked(await self.wait(timeout=timeout))
+        await self.wait(timeout=timeout)
+        return checked(await self._filled())
+
+    async def _filled(self) -> Task:
+        """Return the task that ended; with its files, where a callback alone has told of its end."""
+        if self._watch.is_believed and self.state is TaskState.SUCCESS:
+            await self.refresh()
+        return cast("Task", self._watch.task)
 
     async def wait(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Wait for the end, good or bad, and return the task; else as `result`."""

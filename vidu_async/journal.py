@@ -153,6 +153,9 @@ _WANTED = (
 """What a row knows of its request."""
 
 
+_ENDED_KEPT = 10_000
+
+
 def makes_room(found: Row, wanted: Row, *, retry_failed: bool) -> bool:
     """Whether a key goes over to a new submission, with a token of its own: what it named is over and done with."""
     is_failed = retry_failed and found.state in {RowState.FAILED, RowState.CANCELLED}
@@ -194,6 +197,10 @@ class Ledger(Protocol):
     @property
     def is_shared(self) -> bool:
         """Whether other processes may write in it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds anything that `aclose` lets go of."""
 
     async def open(self) -> None:
         """Make ready, or raise `JournalError`: without a journal nothing is spent."""
@@ -246,6 +253,12 @@ class Ledger(Protocol):
     async def hear(self, token: str, task_id: str, state: str) -> Heard | None:
         """Make a callback durable; None if no row has its token. Or raise `JournalError`."""
 
+    async def names_of(self, token: str) -> list[str]:
+        """Return the ids that callbacks with this token have named, "" for none; or raise `JournalError`."""
+
+    def newest_heard(self) -> int | None:
+        """Return the place of the newest callback, 0 if there is none; None if that cannot be told now."""
+
     def heard(self, after: int) -> list[Heard]:
         """Return what came since a place, oldest first: quick, as it is asked often. Raises nothing."""
 
@@ -285,6 +298,8 @@ class MemoryJournal:
     _clock: Callable[[], float] = time.time
     _rows: dict[str, Row] = field(factory=dict, init=False)
     _by_task: dict[str, Row] = field(factory=dict, init=False)
+    _ended: dict[str, None] = field(factory=dict, init=False)
+    """The newest tasks that ended and were called back: none of them is that of a lost answer."""
     _by_token: WeakValueDictionary[str, Row] = field(factory=WeakValueDictionary, init=False)
     """Rows that are called back."""
     _proofs: Counter[str] = field(factory=Counter, init=False)
@@ -294,6 +309,11 @@ class MemoryJournal:
     def is_shared(self) -> bool:
         """It is in memory."""
         return False
+
+    @property
+    def is_open(self) -> bool:
+        """There is nothing to let go of."""
+        return True
 
     async def open(self) -> None:
         """Nothing to make ready."""
@@ -333,6 +353,10 @@ class MemoryJournal:
     def finished(self, site: str, task_id: str, state: RowState, spent: int | None) -> None:  # noqa: ARG002 - it serves one client
         """Note that a task ended. Nobody can ask for an unnamed one any more."""
         if row := self._by_task.pop(task_id, None):
+            if row.is_called_back:
+                self._ended[task_id] = None
+                if len(self._ended) > _ENDED_KEPT:
+                    del self._ended[next(iter(self._ended))]
             # What serves to find a lost task is not needed any more, and there may be a hundred thousand rows.
             move(row, state, {"credits": spent, "token": "", "prompt": "", "evidence": ""})
             if not row.is_named:
@@ -363,8 +387,14 @@ class MemoryJournal:
         return [row for row in self._rows.values() if row.state in UNRESOLVED]
 
     def tokens_of(self, site: str, task_ids: Iterable[str]) -> dict[str, str]:  # noqa: ARG002 - as above
-        """Return the tokens of those tasks that are under way."""
-        return {task_id: self._by_task[task_id].token for task_id in task_ids if task_id in self._by_task}
+        """Return the tokens of those tasks that are under way, "" for those that have ended."""
+        known = {}
+        for task_id in task_ids:
+            if task_id in self._by_task:
+                known[task_id] = self._by_task[task_id].token
+            elif task_id in self._ended:
+                known[task_id] = ""
+        return known
 
     def is_unique_proof(self, row: Row) -> bool:
         """Whether no other row has this row's own payload."""
@@ -379,6 +409,14 @@ class MemoryJournal:
         """Nothing outlives the client."""
         row = await self.row_of(token)
         return None if row is None else Heard(0, row, task_id, state)
+
+    async def names_of(self, token: str) -> list[str]:  # noqa: ARG002 - as above
+        """Nobody else hears."""
+        return []
+
+    def newest_heard(self) -> int:
+        """As above."""
+        return 0
 
     def heard(self, after: int) -> list[Heard]:  # noqa: ARG002 - as above
         """Nobody else writes here."""

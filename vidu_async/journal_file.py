@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 from weakref import finalize
 
 from attrs import define, field
@@ -21,10 +21,12 @@ from vidu_async.protocol.checks import is_positive
 from vidu_async.protocol.errors import ConfigError, JournalError
 from vidu_async.settings import check
 from vidu_async.store import NAMES, Reader, Store, explained, values_of
-from vidu_async.writer import Writer
+from vidu_async.writer import Writer, close
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+
+T = TypeVar("T")
 
 _log = logging.getLogger("vidu_async")
 
@@ -73,6 +75,11 @@ class Journal:
     def is_shared(self) -> bool:
         """It is a file."""
         return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._writer.file is not None
 
     async def open(self) -> None:
         """Make ready, or raise `JournalError`. Whatever else is asked first does it, too."""
@@ -196,19 +203,32 @@ class Journal:
         """Make a callback durable; None if no row has its token."""
         return await self._writer.ask(partial(Store.hear, token=token, task_id=task_id, state=state))
 
+    async def names_of(self, token: str) -> list[str]:
+        """Return the ids that callbacks with this token have named, to whichever process."""
+        return await self._writer.ask(partial(Store.names_of, token=token))
+
+    def newest_heard(self) -> int | None:
+        """Return the place of the newest callback, 0 if there is none; None if that cannot be told now."""
+        return self._read(Reader.newest) if os.path.exists(self.path) else 0  # noqa: PTH110 - the path is text
+
     def heard(self, after: int) -> list[Heard]:
         """Return the callbacks that came since a place, to this process or another."""
+        return self._read(lambda reader: reader.heard(after)) or []
+
+    def _read(self, look: Callable[[Reader], T]) -> T | None:
+        """Look into the file at once; None if that cannot be, as what others hear is found out by asking, too."""
         import sqlite3  # noqa: PLC0415 - on first use
 
         try:
+            self._writer.check_process()
             if self._reader is None:
                 self._reader = Reader.open(self.path)
-                self._close_reader = finalize(self, self._reader.close)
-            return self._reader.heard(after)
-        except (sqlite3.Error, OSError) as error:  # what others have heard is found out all the same, by looking
+                self._close_reader = finalize(self, close, self._reader, os.getpid())
+            return look(self._reader)
+        except (sqlite3.Error, OSError, JournalError) as error:
             _log.debug("the journal %s could not be read: %s", self.path, error)
             self._let_go_of_reader()
-            return []
+            return None
 
     def _let_go_of_reader(self) -> None:
         self._reader = None

@@ -7,6 +7,7 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from vidu_async.protocol.errors import CallbackError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 
-    from aiohttp import web
+    from aiohttp import StreamReader, web
 
     from vidu_async.callbacks import CallbackReceiver
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0
 """Seconds in which all of a body must have come."""
+_UNWANTED, _BRIEFLY = 64 * 1024, 0.5
+"""Bytes, and seconds, of a body that nobody wants and that is read all the same: so its sender hears the answer."""
+_HEADERS = {405: {"Allow": "POST"}}
 
 
 def aiohttp_app(receiver: CallbackReceiver) -> web.Application:
@@ -41,9 +45,12 @@ def aiohttp_app(receiver: CallbackReceiver) -> web.Application:
             return await _read(request.content.iter_any(), most)
 
         status = await receiver.answer(request.method, request.raw_path, request.headers, read)
-        response = web.Response(status=status)
-        if not request.content.at_eof():
-            response.force_close()  # rather than read what nobody wants
+        response = web.Response(status=status, headers=_HEADERS.get(status))
+        if not await _has_ended(request.content):  # rather than read what nobody wants: aiohttp would, for a while
+            response.force_close()
+            await response.prepare(request)
+            await response.write_eof()
+            request.protocol.force_close()
         return response
 
     app = web.Application()
@@ -74,11 +81,24 @@ def asgi_app(receiver: CallbackReceiver) -> ASGIApp:
         target = raw.decode("latin-1") if raw else quote(scope["path"])
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         status = await receiver.answer(scope["method"], target, headers, read)
-        content = [] if status == 204 else [(b"content-length", b"0")]  # noqa: PLR2004 - which has none
-        await send({"type": "http.response.start", "status": status, "headers": content})
-        await send({"type": "http.response.body", "body": b""})
+        told = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.get(status, {}).items()]
+        if status != 204:  # noqa: PLR2004 - which has no body, and no length
+            told.append((b"content-length", b"0"))
+            told += [(b"connection", b"close")] if scope.get("http_version", "1.1").startswith("1") else []
+        with suppress(OSError):  # the sender has gone
+            await send({"type": "http.response.start", "status": status, "headers": told})
+            await send({"type": "http.response.body", "body": b""})
 
     return app
+
+
+async def _has_ended(content: StreamReader) -> bool:
+    """Whether a request's body has come to its end, or does so briefly."""
+    with suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(_BRIEFLY):
+            while not content.is_eof() and content.total_bytes < _UNWANTED:
+                await content.readany()
+    return content.is_eof()
 
 
 async def _read(chunks: AsyncIterator[bytes], most: int) -> bytes:

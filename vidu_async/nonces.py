@@ -7,13 +7,15 @@ from collections import OrderedDict
 
 from attrs import define, field
 
+AGE = 600.0
+
 
 @define(eq=False)
 class Nonces:
     """The nonces of late. What is older than `age` seconds is forgotten, and the oldest of more than `most`."""
 
     most: int = 100_000
-    age: float = 600.0
+    age: float = AGE
     _seen: OrderedDict[bytes, float] = field(factory=OrderedDict, init=False, repr=False)
     """When each was seen, by its hash: a sender chooses how long a nonce is."""
 

@@ -36,6 +36,7 @@ _log = logging.getLogger("vidu_async")
 _DRAIN = 30.0
 """Seconds that closing waits for requests on their way."""
 _INTERRUPTED = "the client or its event loop was closed before the answer came"
+_CALLED = "but a callback came for it, so a task was made of it"
 _SIBLING_PAUSE = 0.05
 """Seconds between looks at a submission that another process has in hand."""
 
@@ -138,11 +139,15 @@ class Outbox:
         if sending := self._sends.get(key):
             await asyncio.wait([sending.done])
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._sends
+    def in_hand(self, key: str) -> Row | None:
+        """Return a submission that is under way here, as it stands now."""
+        sending = self._sends.get(key)
+        return sending.row if sending else None
 
-    def __len__(self) -> int:
-        return len(self._sends)
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._sends)
 
     def forget(self, key: str) -> None:
         """Keep no longer what was needed to send it again."""
@@ -227,6 +232,10 @@ class Outbox:
         if now is not None and now.state in {RowState.ACCEPTED, *ENDED}:
             return now, None
         is_open = now is not None and now.state in UNRESOLVED
+        if self._reconciler.is_called(row):
+            if now is not None and now.state is RowState.UNKNOWN:
+                self._journal.note(now, RowState.HELD, evidence=f"{row.evidence}; {_CALLED}")
+            raise self._unknown(row)
         if not (resends and is_open and self._reconciler.has_looked and not sending.is_abandoned):
             raise self._unknown(row)
         self._journal.note(row, RowState.PREPARED, possible_duplicate=True)

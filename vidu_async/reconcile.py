@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from vidu_async.events import plainly
 from vidu_async.evidence import SKEW, candidates, left_at, looks_like, may_be_its_own, proven, windows
+from vidu_async.hearsay import Hearsay
 from vidu_async.journal import SUBJECTS, UNRESOLVED, Row, RowState, hashed
 from vidu_async.protocol.errors import ConfigError, NotFoundError, UnsupportedError, ViduError
-from vidu_async.retry import waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -35,10 +36,6 @@ _FIRST = 2
 """Looks that the caller of `submit` waits for."""
 _HELD_FOR = 48 * 3600.0
 """Seconds during which what was not found is looked for along with others."""
-_TRIES = 5
-"""At a task that a callback names."""
-_HEEDED_APART = 1.0
-"""Seconds after looking in vain into what a callback says: it costs whoever sends it nothing."""
 _CANDIDATES = 1000
 """Queries of one look."""
 _AT_ONCE = 8
@@ -115,19 +112,20 @@ class Reconciler:
     """By token: ids of tasks that look alike."""
     _seen: dict[str, tuple[str | None, str]] = field(factory=dict, init=False)
     """By id: mark and payload's hash of tasks that were asked for once. They never change, but whose is lost may."""
-    _named: dict[str, str] = field(factory=dict, init=False)
-    """By token: ids of tasks that a callback has named, "" for one without, until that is looked into."""
-    _called: dict[str, asyncio.Event] = field(factory=dict, init=False)
-    """By token of those that somebody waits for: set when a callback comes."""
-    _heeded: set[str] = field(factory=set, init=False)
-    """Tokens of those that are looked into though nobody waits."""
+    _news: dict[str, asyncio.Event] = field(factory=dict, init=False)
+    """By token of those that somebody waits for: set when a callback has led to the task."""
+    _hearsay: Hearsay = field(init=False)
     _mute: set[str] = field(factory=set, init=False)
     """Endpoints that do not repeat payloads."""
     _turn: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _skew: float = field(default=SKEW, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._hearsay = Hearsay(self._fetch, self._settle, self._look_into_list, self._is_open, self._in_background)
+
     async def search(self, row: Row, *, to_the_end: bool = False) -> Task | None:
         """Look for a row's task as it gets older: twice, and then without the caller; or as long as there is hope."""
+        self._hearsay.heed(row.token)
         if to_the_end:
             return await self._look_often(row, LOOKS, is_patient=True)
         with contextlib.suppress(TimeoutError):
@@ -156,6 +154,7 @@ class Reconciler:
         """
         async with self._turn:
             rows = self._journal.unresolved(self._site)
+            await self._recall_calls(rows)
             try:
                 found = await self._look(rows) if rows else []
             except UnsupportedError as error:
@@ -204,17 +203,20 @@ class Reconciler:
     def begin(self) -> None:
         """Take up in this event loop what is left of earlier ones, and of processes that ended."""
         self._turn = asyncio.Lock()
-        for kept in (self._due, self._awaited, self._called, self._heeded):
+        for kept in (self._due, self._awaited, self._news):
             kept.clear()
+        self._hearsay.begin()
         self._in_background(self._resume())
 
     async def _resume(self) -> None:
         await self._journal.open()
         async with self._turn:
             await self._look_quietly()
-        for row in self._journal.unresolved(self._site):
+        rows = self._journal.unresolved(self._site)
+        for row in rows:
             self._hold_if_old(row)
             self.follow(row)
+        await self._recall_calls(rows)
 
     def follow(self, row: Row) -> None:
         """Go on looking for a row as it gets older, unless somebody does already."""
@@ -244,10 +246,9 @@ class Reconciler:
             for share in shares:
                 if not (self._can_list() or is_patient or row.is_called_back):
                     break
-                while await self._is_called_by(row.token, began + share * self._quiet):
-                    await self._look_at_named(row)
-                    if task := self._found.pop(row.token, None):
-                        return task
+                await self._until(began + share * self._quiet, row.token)
+                if task := self._found.pop(row.token, None):
+                    return task
                 self._due.add(row.token)
                 async with self._turn:
                     if row.token in self._due:  # else the look before this one was for all that were due
@@ -257,77 +258,72 @@ class Reconciler:
             return None
         finally:
             self._awaited.discard(row.token)
-            self._called.pop(row.token, None)
+            self._news.pop(row.token, None)
             self._found.pop(row.token, None)
+
+    async def _until(self, moment: float, token: str) -> None:
+        """Wait until a moment, or until a callback has led to the task."""
+        news = self._news.setdefault(token, asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(moment):
+                await news.wait()
 
     # Called back
 
-    def hear(self, row: Row, task_id: str, *, is_sent_here: bool) -> None:
-        """Take in that a callback came for a submission; it may name its task.
-
-        That is looked into when the answer is lost: at once by whoever waits for it, in the background if nobody does.
-        """
-        called = self._called.get(row.token)
-        if called is None and row.state not in UNRESOLVED and not is_sent_here:
-            return
-        self._named[row.token] = task_id
-        if called is not None:
-            called.set()
-        elif row.state in UNRESOLVED and row.token not in self._heeded:
-            self._heeded.add(row.token)
-            self._in_background(self._heed(row))
-
-    async def _heed(self, row: Row) -> None:
-        """Look into what callbacks say of a submission that nobody waits for, until they have said all."""
-        try:
-            while row.token in self._named:
-                await self._look_at_named(row)
-        finally:
-            self._heeded.discard(row.token)
+    def hear(self, row: Row, task_id: str) -> None:
+        """Take in that a callback came for a submission without answer, and follow that up if the answer is lost."""
+        self._hearsay.hear(row, task_id)
+        if row.state in UNRESOLVED:
+            self._hearsay.heed(row.token)
 
     def answered(self, row: Row) -> bool:
         """Take in that the answer came; return whether a callback was there first."""
-        return self._named.pop(row.token, None) is not None
+        return self._hearsay.forget(row.token)
+
+    def is_called(self, row: Row) -> bool:
+        """Whether a callback came for this submission: then it became a task, whatever is found of it."""
+        return self._hearsay.knows(row.token)
+
+    def note_found(self, row: Row) -> None:
+        """Take in that another process may have found the task that is waited for here."""
+        if row.task_id and row.token in self._awaited:
+            self._in_background(self._ask_for(row))
+
+    async def _ask_for(self, row: Row) -> None:
+        with contextlib.suppress(ViduError):  # the journal tells in a while
+            self._tell(row, await self._fetch(row.task_id))
 
     @property
     def is_waiting(self) -> bool:
         """Whether anybody waits for a lost answer's task."""
         return bool(self._awaited)
 
-    async def _is_called_by(self, token: str, moment: float) -> bool:
-        """Wait until a moment, or for a callback; return whether one came."""
-        called = self._called.setdefault(token, asyncio.Event())
-        if token not in self._named:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(moment):
-                    await called.wait()
-        called.clear()
-        return token in self._named
+    def _is_open(self, row: Row) -> bool:
+        """Whether it still looks for its task."""
+        now = self._journal.find(row.key)
+        is_young = self._clock() - left_at(row) < _HELD_FOR
+        return is_young and now is not None and now.token == row.token and now.state in UNRESOLVED
 
-    async def _look_at_named(self, row: Row) -> None:
-        """Adopt the task that a callback names, if its own answer does not speak against it."""
-        task_id = self._named.pop(row.token, "")
-        if not task_id:
-            async with self._turn:
-                await self._look_quietly()  # it exists, so it may be listed
-        elif task := await self._named_task(task_id):
-            owner = self._journal.tokens_of(self._site, [task_id]).get(task_id)
-            if may_be_its_own(task, row, owner):
-                self._adopt(row, [task])
-                return
-            _log.warning("a callback names task %s for submission %s, which is another's: left alone", task_id, row.key)
-        await asyncio.sleep(_HEEDED_APART)
+    def _settle(self, row: Row, task: Task) -> bool:
+        """Adopt a task that a callback names, if its own answer does not speak against it."""
+        owner = self._journal.tokens_of(self._site, [task.id]).get(task.id)
+        if is_its_own := may_be_its_own(task, row, owner, self._skew):
+            self._adopt(row, [task])
+        else:
+            said = "a callback names task %s for submission %s, which is another's: left alone"
+            _log.warning(said, plainly(task.id), row.key)
+        return is_its_own
 
-    async def _named_task(self, task_id: str) -> Task | None:
-        """Ask about a task that a callback names, a few times: a replica may lag."""
-        pauses = waits()
-        for _ in range(_TRIES):
-            try:
-                return await self._fetch(task_id)
-            except ViduError as error:
-                _log.info("task %s, which a callback names, cannot be looked at: %s", task_id, error.said)
-            await asyncio.sleep(next(pauses))
-        return None
+    async def _look_into_list(self) -> None:
+        async with self._turn:
+            await self._look_quietly()
+
+    async def _recall_calls(self, rows: list[Row]) -> None:
+        """Take up what callbacks have said of rows, to whichever process."""
+        for row in rows:
+            if row.is_called_back:
+                for task_id in await self._journal.names_of(row.token):
+                    self.hear(row, task_id)
 
     async def _look_quietly(self) -> None:
         """Look for all that is young enough; whoever calls has the turn."""
@@ -413,16 +409,23 @@ class Reconciler:
         now = self._journal.find(row.key)
         if now is None or now.token != row.token or now.state not in UNRESOLVED:
             if now is not None and now.task_id == first.id:  # another process was first
-                self._found.update({row.token: first} if row.token in self._awaited else {})
+                self._tell(row, first)
                 return None
             _log.error("task %s is that of submission %s, which was settled otherwise meanwhile", first.id, row.key)
             return None
         self._journal.note(now, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
         self._likely.pop(row.token, None)
         self._forget(row.key)
-        if row.token in self._awaited:
-            self._found[row.token] = first
+        self._hearsay.forget(row.token)
+        self._tell(row, first)
         return now
+
+    def _tell(self, row: Row, task: Task) -> None:
+        """Tell whoever waits for this row's task."""
+        if row.token in self._awaited:
+            self._found[row.token] = task
+        if news := self._news.get(row.token):
+            news.set()
 
     def note_echo(self, row: Row, task: Task) -> None:
         """Say once of an endpoint that its answers prove nothing: what is lost there may not be found."""

@@ -70,6 +70,11 @@ class Rounds:
         return len(self._alone) + len(self._shared)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether anything is looked at, or is to be."""
+        return bool(self._looks) or len(self) > 0
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop that is served, if any."""
         return self._loop

@@ -53,11 +53,13 @@ _EVENT = """INSERT INTO events VALUES (new.token, (julianday('now') - 2440587.5)
 _NOTES = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)"
 _CALLBACKS = """CREATE TABLE IF NOT EXISTS callbacks (place INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL,
     task_id TEXT NOT NULL, state TEXT NOT NULL)"""
+_CALLS = "CREATE INDEX IF NOT EXISTS calls ON callbacks (token)"
 _CALLBACKS_KEPT = 10_000
 """The newest: what is older was acted on, or has been found out otherwise."""
 _SCHEMA = f"""
 {_NOTES};
 {_CALLBACKS};
+{_CALLS};
 CREATE TABLE submissions ({_columns}) [STRICT];
 CREATE TABLE events (token TEXT NOT NULL, at REAL NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
     reason TEXT NOT NULL) [STRICT];
@@ -76,6 +78,8 @@ PRAGMA user_version = {VERSION};
 """
 _STRICT_SINCE = (3, 37)
 
+_CHUNK = 500
+"""Parameters of one statement."""
 _ROW = f"SELECT {', '.join(NAMES)} FROM submissions"  # noqa: S608 - names of our own, here and below
 _FIXED = frozenset({"token", "key", "is_named", "site", "endpoint", "digest", "proof"})
 """What changes only when a key is claimed anew. To leave them out spares their indexes."""
@@ -100,15 +104,14 @@ _ROWS = f"SELECT rowid, {', '.join(NAMES)} FROM submissions WHERE rowid > ? ORDE
 _BY_TOKEN = f"{_ROW} WHERE token = ?"
 _HEAR = "INSERT INTO callbacks (token, task_id, state) VALUES (?, ?, ?)"
 _FORGET = "DELETE FROM callbacks WHERE place <= ?"
+_NAMES = "SELECT task_id FROM callbacks WHERE token = ? GROUP BY task_id ORDER BY max(place) DESC LIMIT 16"
 _HEARD = f"""SELECT place, callbacks.task_id, callbacks.state, {", ".join(f"submissions.{name}" for name in NAMES)}
-    FROM callbacks JOIN submissions USING (token) WHERE place > ? ORDER BY place"""  # noqa: S608
+    FROM callbacks JOIN submissions USING (token) WHERE place > ? ORDER BY place LIMIT {_CHUNK}"""  # noqa: S608
 _RECALL = "SELECT value FROM notes WHERE name = ?"
 _REMEMBER = "INSERT INTO notes VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _SHARED_PROOF = "SELECT 1 FROM submissions WHERE proof = ? AND proof <> '' AND token <> ?"
 _LOG = 4000
 """Pages of the log before it is copied into the file: random keys touch many pages, and this writes each less often."""
-_CHUNK = 500
-"""Parameters of one statement."""
 _LARGEST = 2**63 - 1
 
 values_of: Callable[[Row], Values] = attrgetter(*("state.value" if name == "state" else name for name in NAMES))
@@ -175,6 +178,7 @@ def _ready(path: Path, *, durability: str, busy_timeout: float, is_alone: bool) 
         connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG}")
         connection.execute(_NOTES)
         connection.execute(_CALLBACKS)
+        connection.execute(_CALLS)
         _upgrade(connection)
     except BaseException:
         connection.close()
@@ -220,12 +224,21 @@ def _row(values: Sequence[Any]) -> Row:
     return Row(**known)
 
 
+def _heard(values: Sequence[Any]) -> Heard | None:
+    """Return a callback with its row; None for a row that a newer version has written."""
+    place, task_id, state, *row = values
+    with suppress(ValueError):
+        return Heard(place, _row(row), task_id, state)
+    return None
+
+
 @define(eq=False)
 class Reader:
     """A second connection, which only looks at what others have written. Its errors are SQLite's."""
 
     _connection: sqlite3.Connection
-    _version: int = field(default=-1, init=False)
+    _known: tuple[int, int] = field(default=(-1, 0), init=False)
+    """The file's version at the last look, and up to which place that showed all there is."""
 
     @classmethod
     def open(cls, path: str) -> Reader:
@@ -237,11 +250,17 @@ class Reader:
     def heard(self, after: int) -> list[Heard]:
         """Return the callbacks since a place, if anything was written by anybody since the last look."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
+        if version == self._known[0] and after >= self._known[1]:
             return []
         found = self._connection.execute(_HEARD, (after,)).fetchall()
-        self._version = version  # what is written from here on shows in the next one
-        return [Heard(place, _row(values), task_id, state) for place, task_id, state, *values in found]
+        # What is written from here on shows in the next version.
+        self._known = (version if len(found) < _CHUNK else -1, found[-1][0] if found else after)
+        return [heard for heard in map(_heard, found) if heard is not None]
+
+    def newest(self) -> int:
+        """Return the place of the newest callback, 0 if there is none."""
+        found: tuple[int] = self._connection.execute("SELECT coalesce(max(place), 0) FROM callbacks").fetchone()
+        return found[0]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -383,6 +402,10 @@ class Store:
         place = self._connection.execute(_HEAR, (token, _storable(task_id), state)).lastrowid or 0
         self._connection.execute(_FORGET, (place - _CALLBACKS_KEPT,))
         return Heard(place, row, task_id, state)
+
+    def names_of(self, token: str) -> list[str]:
+        """Return the ids that callbacks with this token have named, the newest first."""
+        return [task_id for (task_id,) in self._connection.execute(_NAMES, (token,))]
 
     def find(self, key: str) -> Row | None:
         """Return the row of a key."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -61,8 +60,10 @@ class Watch:
     """Whether a callback is still to come that tells of its end."""
     is_rung_for: bool = field(default=False, init=False)
     """Whether a callback has told of an end that nobody has looked at yet."""
-    rung_at: float = field(default=-math.inf, init=False)
-    """When a callback last had it looked at."""
+    rung_at: float = field(default=0.0, init=False)
+    """When it is looked at for that."""
+    is_believed: bool = field(default=False, init=False)
+    """Whether its end is known by a callback alone, which tells of no files."""
     task: Task | None = field(default=None, init=False)
     history: tuple[Task, ...] = field(default=(), init=False)
     """Answers that showed a new state, in order. Tuples, here and below: an empty one takes no memory."""
@@ -153,7 +154,8 @@ class Watch:
         Whether the list is stale a few out of a crowd find out for all.
         """
         is_due = self.is_listed and self.turns % min(_TRUSTED[-1], max(_TRUSTED[0], crowd // _DOUBTERS)) == 0
-        return self.is_asked_at_once or bool(self.empty_looks) or now < self.unlisted_until or is_due
+        is_told = self.is_asked_at_once or self.is_rung_for or bool(self.empty_looks)
+        return is_told or now < self.unlisted_until or is_due
 
     @property
     def span_of_beginning(self) -> tuple[float, float] | None:
@@ -203,7 +205,7 @@ class Watch:
     def rebase(self, now: float) -> None:
         """Forget all moments of another event loop's clock."""
         self.looked = self.idle_until = self.running_by = None
-        self.unlisted_until, self.is_scheduled, self.rung_at = 0.0, False, -math.inf
+        self.unlisted_until, self.is_scheduled, self.rung_at = 0.0, False, 0.0
         self.entry = -1
         self.began = None if self.began is None else now
         self.vouched = None if self.vouched is None else now

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -43,6 +44,7 @@ _JITTER = 0.1
 """The same for later looks, as a share of it: they come apart by themselves."""
 _RUNG_APART = 1.0
 """Seconds between looks at a task that callbacks ask for: they cost whoever sends them nothing."""
+_RUNG_KEPT = 10_000
 _GOLDEN = 0.618034
 """Its multiples, less their whole parts, lie evenly between 0 and 1, however many there are."""
 
@@ -61,6 +63,8 @@ class Watcher:
     _looks: Looks = field(init=False)
     _rounds: Rounds = field(init=False)
     _watches: WeakValueDictionary[str, Watch] = field(factory=WeakValueDictionary, init=False)
+    _rung: dict[str, float] = field(factory=dict, init=False)
+    """When callbacks last had tasks looked at, by id: nobody may hold the watch in between."""
     _phase: float = field(default=0.0, init=False)
     _is_closed: bool = field(default=False, init=False)
 
@@ -124,7 +128,7 @@ class Watcher:
     @property
     def is_waiting(self) -> bool:
         """Whether any task is waited for."""
-        return len(self._rounds) > 0
+        return self._rounds.is_busy
 
     def known(self, task_id: str) -> Watch | None:
         """Return the watch of a task that somebody here has to do with."""
@@ -137,8 +141,12 @@ class Watcher:
         """
         if watch.is_over or watch.is_rung_for or self._is_closed:
             return
-        watch.is_called_back, watch.is_rung_for, watch.is_asked_at_once = False, True, True
-        watch.rung_at = max(self._rounds.next_turn(self._now()), watch.rung_at + _RUNG_APART)
+        last = self._rung.pop(watch.task_id, -math.inf)
+        watch.rung_at = max(self._rounds.next_turn(self._now()), last + _RUNG_APART)
+        watch.is_called_back, watch.is_rung_for = False, True
+        self._rung[watch.task_id] = watch.rung_at
+        if len(self._rung) > _RUNG_KEPT:
+            del self._rung[next(iter(self._rung))]
         self._rounds.enter(watch, watch.rung_at, alone=True)
 
     def note_beginning(self, watch: Watch) -> None:
@@ -146,17 +154,20 @@ class Watcher:
         if self._is_closed:
             return
         now = self._now()
-        if watch.note_beginning(now) and watch.is_wanted and not watch.is_asked_at_once:
+        is_due = watch.is_asked_at_once or watch.is_rung_for
+        if watch.note_beginning(now) and watch.is_wanted and not is_due:
             self._enter(watch, now, len(self._rounds))
 
     def believe(self, watch: Watch, state: TaskState) -> None:
         """Take a callback's word for the end of a task. What it says beside is left out."""
         if watch.is_over or self._is_closed:
             return
+        watch.is_called_back = False
         said = {"id": watch.task_id, "state": state, "state_text": state.value}
         task = task_from(said, b"{}").over(watch.task)
         watch.empty_looks = _EMPTY_LOOKS  # files are asked for by whoever wants them
         self.observe(watch, evolve(task, credits=0) if state is TaskState.FAILED else task)
+        watch.is_believed = True
 
     # What is learned
 
@@ -164,7 +175,7 @@ class Watcher:
         """Take in an answer about a task, and tell those who wait if it is news."""
         before, looked = watch.task, watch.looked
         watch.vouched = now = watch.mark(self._now())
-        watch.trouble, watch.troubles, watch.retry_in = None, 0, None
+        watch.trouble, watch.troubles, watch.retry_in, watch.is_believed = None, 0, None, False
         if task is before:
             watch.note_stage(task.state, now)
             return  # as most answers are
@@ -237,6 +248,7 @@ class Watcher:
             raise ConfigError("this client is in use by another running event loop; make one client for each loop")
         kept = list(self._watches.values())  # before the agendas go, which may be all that holds them
         self._rounds.begin(loop)
+        self._rung.clear()
         self._listing.rebase()
         for watch in kept:
             watch.rebase(loop.time())
@@ -257,7 +269,9 @@ class Watcher:
     def _enter(self, watch: Watch, now: float, crowd: int) -> None:
         """Enter a task for its next look: at once if nothing is known, else an interval after the last."""
         interval = self._interval(watch)
-        if watch.claimed is not None or watch.is_asked_at_once or watch.looked is None:
+        if watch.is_rung_for and not watch.troubles:
+            due = max(now, watch.rung_at)
+        elif watch.claimed is not None or watch.is_asked_at_once or watch.looked is None:
             due = self._rounds.next_turn(now)
         else:
             due = max(now, watch.looked + interval + self._put_apart(watch, interval, crowd))

@@ -237,7 +237,8 @@ class Work:
                     raise
                 trip.task = failed  # stopped before it was made again
                 break
-            trip.task = await trip.handle.wait(timeout=self._left())
+            await trip.handle.wait(timeout=self._left())
+            trip.task = await trip.handle._filled()  # noqa: SLF001 - the client's and its parts' own
             self._correct(trip, trip.task)
             if trip.task.state is TaskState.SUCCESS or trip.task.is_cancelled or not is_passing(trip.task.err_code):
                 break

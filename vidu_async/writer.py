@@ -36,6 +36,13 @@ _LINGER = 0.002
 _IDLE = object()
 
 
+class Closing(Protocol):
+    """What can be let go of."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
 class File(Protocol):
     """What is written to. Its errors are its own."""
 
@@ -203,7 +210,7 @@ class Writer(Generic[F]):
     def _opened(self) -> F:
         self.file = file = self._open()
         # Whoever just drops a journal closes it, too, and nothing warns.
-        self._close_file = finalize(self, _close, file, os.getpid())
+        self._close_file = finalize(self, close, file, os.getpid())
         return file
 
     def _undo(self) -> None:
@@ -284,6 +291,7 @@ def _resolve(told: Iterable[tuple[asyncio.Future[Any] | Future[Any], Any]]) -> N
             waiter.set_result(answer)
 
 
-def _close(file: File, process: int) -> None:
+def close(file: Closing, process: int) -> None:
+    """Let go of a file in the process that opened it."""
     if os.getpid() == process:  # a forked child leaves its parent's alone
         file.close()

@@ -17,6 +17,7 @@ from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.values import text
 
 _STATES = {state.value: state for state in TaskState}
+_LONGEST_ID, _MOST_NAMES = 128, 1_000
 _UNASKED = "?"
 """Stands for the id of the task, which a callback need not name."""
 
@@ -32,10 +33,10 @@ class Notice:
     state: TaskState
     """As its body says; UNKNOWN if it says nothing of the kind."""
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether it says that the task has not ended."""
-        return self.state in {TaskState.CREATED, TaskState.QUEUEING, TaskState.PROCESSING}
+
+def goes_on(state: TaskState) -> bool:
+    """Whether a task in this state has not ended."""
+    return state in {TaskState.CREATED, TaskState.QUEUEING, TaskState.PROCESSING}
 
 
 def read_notice(token: str, body: bytes) -> Notice:
@@ -55,7 +56,8 @@ def read_notice(token: str, body: bytes) -> Notice:
     found = upright(value, _UNASKED)
     said = found.task or {}
     task_id = found.identity or text(value.get("task_id")) or text(value.get("id")) or ""
-    return Notice(token, task_id, _state_of(value, said.get("state", TaskState.UNKNOWN)))
+    is_id = len(task_id) <= _LONGEST_ID and task_id.isprintable()
+    return Notice(token, task_id if is_id else "", _state_of(value, said.get("state", TaskState.UNKNOWN)))
 
 
 def _state_of(value: dict[str, Any], understood: TaskState) -> TaskState:
@@ -70,6 +72,6 @@ def _refuse(name: str) -> object:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
+    if len(found) < len(pairs) or len(pairs) > _MOST_NAMES:
+        raise ValueError("a name stands twice, or there are too many")
     return found

@@ -60,11 +60,11 @@ def verify(
     urls: Iterable[str],
     headers: Headers,
     signers: Iterable[Signer],
-    now: float,
+    moments: Iterable[float],
     max_age: float,
     with_nonce: bool = False,
 ) -> str:
-    """Refuse a callback that nobody has signed for one of the URLs, or that is older or newer than `max_age` seconds.
+    """Refuse a callback that nobody has signed for one of the URLs, or within `max_age` seconds of any of the moments.
 
     Return its signed nonce, "" where it signs none and `with_nonce` does not ask for it.
 
@@ -82,7 +82,8 @@ def verify(
     made = [sign_text(text).encode() for sign_text in signers for text in texts]
     if not sum(hmac.compare_digest(given, one) for one in made):  # each is compared: how long it takes tells nothing
         raise CallbackError("no key given has signed this callback for this method and URL", status=401)
-    age = now - _moment(date)
+    signed_at = _moment(date)
+    age = min((now - signed_at for now in moments), key=abs)
     if abs(age) > max_age:
         raise CallbackError(f"the callback was signed {age:.0f} s ago, and {max_age:g} s are allowed", status=401)
     return next((value for name, value in lines if name.lower() == _NONCE), "")
@@ -108,11 +109,16 @@ def http_date(moment: datetime) -> str:
 
 
 def signers_of(keys: Iterable[str]) -> list[Signer]:
-    """Return what signs with each key; to have none would be to accept nothing, or everything, by an oversight."""
+    """Return what signs with each key."""
+    return [partial(signature, key) for key in checked(keys)]
+
+
+def checked(keys: Iterable[str]) -> list[str]:
+    """Return the keys; to have none would be to accept nothing, or everything, by an oversight."""
     listed = [keys] if isinstance(keys, str) else list(keys)
     if not listed or not all(isinstance(key, str) and key for key in listed):
         raise ConfigError("keys= must hold the API key that created the task, as text")
-    return [partial(signature, key) for key in listed]
+    return listed
 
 
 def _target(url: str) -> tuple[str, str]:
