@@ -84,7 +84,7 @@ async def play(studio: StudioHere, film: Film) -> FileResponse:
 
 
 @app.exception_handler(ViduError)
-async def in_words(_: Request, error: ViduError) -> JSONResponse:
+async def in_its_words(_: Request, error: ViduError) -> JSONResponse:
     said, status = told(error)
     return JSONResponse(said, status)
 

@@ -75,7 +75,7 @@ class Studio:
             await self.film(handle)
             yield {"film": f"films/{handle.token}"}
         except ViduError as error:
-            yield {"error": str(error)}
+            yield {"error": in_words(error)}
 
     async def film(self, handle: TaskHandle) -> Path:
         """Return the file of a film, downloaded once, by whoever asks first: links to results expire.
@@ -112,7 +112,15 @@ def called(handle: TaskHandle) -> dict[str, Any]:
 def told(error: ViduError) -> tuple[dict[str, Any], int]:
     """Return what the page shows of an error, with what it means for the credits, and the HTTP status for it."""
     status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 502)
-    return {"error": str(error), "paid": error.paid}, status
+    return {"error": in_words(error), "paid": error.paid}, status
+
+
+def in_words(error: ViduError) -> str:
+    """Return what an error says as a sentence for somebody who has not read the API's pages."""
+    if error.paid == "maybe":
+        return "The answer to this order was lost, and it may be paid. Send it again as it is: it is not paid twice."
+    said = str(error).replace("images[0]", "the picture")
+    return said[:1].upper() + said[1:]
 
 
 def arguments(description: str) -> argparse.Namespace:

@@ -93,7 +93,7 @@ def key_of(text: str) -> str:
 
 
 @web.middleware
-async def in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def in_its_words(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ViduError as error:
@@ -107,7 +107,7 @@ async def take_at_its_word(_: web.Request, response: web.StreamResponse) -> None
 
 if __name__ == "__main__":
     options = arguments("A site where a picture becomes a film, in aiohttp.")
-    app = web.Application(client_max_size=LARGEST, middlewares=[in_words])
+    app = web.Application(client_max_size=LARGEST, middlewares=[in_its_words])
     app[SIMULATE] = options.simulate
     app.add_routes(routes)
     app.on_response_prepare.append(take_at_its_word)
