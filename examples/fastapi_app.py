@@ -4,15 +4,17 @@
 with Vidu is in studio.py. The site knows no users: put your own log-in before it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from asyncio import CancelledError
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from uuid import UUID
 
 import uvicorn
-from fastapi import Depends, FastAPI, Form, Header, HTTPException, Path, Request, Response, UploadFile
+from fastapi import Depends, FastAPI, Form, Header, HTTPException, Path, Request, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.sse import EventSourceResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio import LARGEST, PAGE, SHAPE, Studio, arguments, open_studio, told
 
 from vidu_async import TaskHandle, ViduError
@@ -89,11 +91,25 @@ async def in_its_words(_: Request, error: ViduError) -> JSONResponse:
     return JSONResponse(said, status)
 
 
-@app.middleware("http")
-async def take_at_its_word(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await answer(request)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+class Careful:
+    """Has browsers take types at their word, and lets Ctrl-C end what is still told without a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"x-content-type-options", b"nosniff"))
+            await send(message)
+
+        with suppress(CancelledError):
+            await self._app(scope, receive, sent)
+
+
+app.add_middleware(Careful)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from vidu_async import (
     ConfigError,
+    DownloadError,
     IdempotencyConflictError,
     ImageToVideo,
     InsufficientCreditsError,
@@ -67,7 +68,10 @@ class Studio:
         return called(handle) if handle else None
 
     async def news(self, handle: TaskHandle) -> AsyncIterator[dict[str, Any]]:
-        """Yield each state of a film, and at the end where it is or why there is none."""
+        """Yield each state of a film, and at the end where it is or why there is none.
+
+        What may pass ends it without a word: the page comes back by itself.
+        """
         try:
             async for task in handle.events(timeout=None):
                 age = (datetime.now(UTC) - task.created_at).total_seconds() if task.created_at else None
@@ -75,7 +79,8 @@ class Studio:
             await self.film(handle)
             yield {"film": f"films/{handle.token}"}
         except ViduError as error:
-            yield {"error": in_words(error)}
+            if not (isinstance(error, DownloadError) and error.is_passing):
+                yield told(error)[0]
 
     async def film(self, handle: TaskHandle) -> Path:
         """Return the file of a film, downloaded once, by whoever asks first: links to results expire.
@@ -110,17 +115,12 @@ def called(handle: TaskHandle) -> dict[str, Any]:
 
 
 def told(error: ViduError) -> tuple[dict[str, Any], int]:
-    """Return what the page shows of an error, with what it means for the credits, and the HTTP status for it."""
-    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 502)
-    return {"error": in_words(error), "paid": error.paid}, status
-
-
-def in_words(error: ViduError) -> str:
-    """Return what an error says as a sentence for somebody who has not read the API's pages."""
-    if error.paid == "maybe":
-        return "The answer to this order was lost, and it may be paid. Send it again as it is: it is not paid twice."
+    """Return an error in words that the page shows, with what it means for the credits, and the HTTP status for it."""
     said = str(error).replace("images[0]", "the picture")
-    return said[:1].upper() + said[1:]
+    if error.paid == "maybe":
+        said = "The answer to this order was lost, and it may be paid. Send it again as it is: it is not paid twice."
+    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 502)
+    return {"error": said[:1].upper() + said[1:], "paid": error.paid}, status
 
 
 def arguments(description: str) -> argparse.Namespace:
