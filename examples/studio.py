@@ -36,7 +36,7 @@ PAGE = Path(__file__).with_name("page.html")
 LARGEST = 12 * 1024**2
 """Bytes of an order. Vidu takes 20 MB as base64, which is 15 MB of picture."""
 SHAPE = r"vidu\d+\.[\w-]+"
-"""What handles' tokens look like. A bare task id would do for `attach`, too, but can be guessed."""
+"""What handles' tokens look like. They are no secrets: a task's id can be read from one, or made into one."""
 STATUS: dict[type[ViduError], int] = {
     ValidationError: 422,
     PolicyViolationError: 422,

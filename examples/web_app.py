@@ -59,8 +59,8 @@ async def events(request: web.Request) -> web.StreamResponse:
     handle = studio.vidu.attach(request.match_info["token"])
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = web.StreamResponse(headers=headers)
-    await stream.prepare(request)
     try:
+        await stream.prepare(request)
         async with asyncio.TaskGroup() as group:
             heart = group.create_task(beat(stream))
             async for news in studio.news(handle):

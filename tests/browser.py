@@ -36,8 +36,9 @@ async def chromium() -> AsyncIterator[Browser]:
     from playwright.async_api import async_playwright  # noqa: PLC0415 - what may be missing
 
     async with async_playwright() as playwright:
-        # Its sandbox refuses to run as root, which tests in a container are.
-        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        # In a container its sandbox refuses to run as root, and there is little shared memory.
+        settings = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=settings)
         try:
             yield browser
         finally:

@@ -25,6 +25,8 @@ from vidu_async.testing import Faults, Reply, Serve, Simulator
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
+    from vidu_async.testing.account import Task
+
     Story = Callable[[Page, "Site"], Awaitable[None]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,6 +46,7 @@ class Site:
     url: str = ""
     complaints: list[str] = field(factory=list)
     """What the browser's console said of errors."""
+    _before: int = 0
     _process: asyncio.subprocess.Process | None = None
 
     async def start(self, *arguments: str) -> None:
@@ -76,6 +79,19 @@ class Site:
         self._process = None
         return said.decode()
 
+    async def begin(self) -> None:
+        """Begin with another story: nothing goes wrong, and nothing is ordered yet."""
+        self.release()
+        self.sim.faults, self._before = Faults(), len(self.sim.accepted)
+        self.complaints.clear()
+        if self._process is None:
+            await self.start()
+
+    @property
+    def accepted(self) -> list[Task]:
+        """What was paid in this story."""
+        return self.sim.accepted[self._before :]
+
     def hold(self, state: str) -> None:
         """Have the service say that every task is in a state, until `release`."""
 
@@ -103,28 +119,38 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
 
 
-def on_both(story: Story) -> Callable[[Browser, Path], Awaitable[None]]:
-    """Make a test of a story: it is played on both applications at once, most of whose time is spent waiting."""
-
-    async def play(name: str, browser: Browser, folder: Path) -> None:
-        folder.mkdir()
-        async with Simulator() as sim:
-            site = Site(name, folder, sim)
-            try:
-                await site.start()
-                async with fresh_page(browser, site.complaints) as page:
-                    await page.goto(site.url)
-                    await story(page, site)
-            except BaseException as error:
-                error.add_note(f"at {name}, where the console says: {site.complaints}")
-                raise
-            finally:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sites(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Site]]:
+    """Both applications, each with a service that outlives it."""
+    async with Simulator() as one, Simulator() as other:
+        running = [
+            Site("web_app.py", tmp_path_factory.mktemp("aiohttp"), one),
+            Site("fastapi_app.py", tmp_path_factory.mktemp("fastapi"), other),
+        ]
+        try:
+            yield running
+        finally:
+            for site in running:
                 await site.close()
 
-    async def test(browser: Browser, tmp_path: Path) -> None:
+
+def on_both(story: Story) -> Callable[[Browser, list[Site]], Awaitable[None]]:
+    """Make a test of a story: it is played on both applications at once, most of whose time is spent waiting."""
+
+    async def play(browser: Browser, site: Site) -> None:
+        try:
+            await site.begin()
+            async with fresh_page(browser, site.complaints) as page:
+                await page.goto(site.url)
+                await story(page, site)
+        except BaseException as error:
+            error.add_note(f"at {site.name}, where the browser says {site.complaints}")
+            raise
+
+    async def test(browser: Browser, sites: list[Site]) -> None:
         async with asyncio.TaskGroup() as group:
-            for name in ("web_app.py", "fastapi_app.py"):
-                group.create_task(play(name, browser, tmp_path / name))
+            for site in sites:
+                group.create_task(play(browser, site))
 
     test.__doc__ = story.__doc__
     return test
@@ -169,28 +195,32 @@ async def test_a_picture_becomes_a_film(page: Page, site: Site) -> None:
     await page.reload()
     await plays(page)
     assert "owl" in (await page.get_by_role("listitem").all_inner_texts())[0]
-    assert len(site.sim.accepted) == 2
+    assert len(site.accepted) == 2
     assert site.complaints == []
     names = {path.name for path in (site.folder / "web-films").iterdir() if path.suffix == ".mp4"}
-    assert len(names) == 2
+    assert len(names) >= 2
     assert all(re.fullmatch(r"[0-9a-f]{64}\.mp4", name) for name in names)
-    assert not re.search(r"Traceback|ERROR|vidu1\.", await site.end(signal.SIGTERM))
 
 
 @on_both
-async def test_a_film_survives_a_reload_and_a_kill_of_the_server(page: Page, site: Site) -> None:
-    """Both in the middle of it: journal and token take it up again."""
+async def test_a_film_survives_whatever_ends_its_page_or_its_server(page: Page, site: Site) -> None:
+    """In the middle of it: a reload, Ctrl-C, which does not wait for pages, and a kill. Journal and token know it."""
     site.hold("processing")
     await order(page, "the fox runs")
     await seen(page, "the fox runs", "Being made")
     await page.reload()
+    await seen(page, "the fox runs", "Being made")
+    said = await site.end(signal.SIGINT)
+    assert not re.search(r"Traceback|vidu1\.", said), said
+    assert "Cancel 2" not in said  # uvicorn tells how many it had to end: the page that was left is none of them
+    await site.start()
     await seen(page, "the fox runs", "Being made")
     await site.end(signal.SIGKILL)
     await seen(page, "the fox runs", "Connecting")
     site.release()
     await site.start()
     await plays(page)
-    assert len(site.sim.accepted) == 1
+    assert len(site.accepted) == 1
 
 
 @on_both
@@ -203,7 +233,7 @@ async def test_an_order_whose_answer_was_lost_is_paid_once(page: Page, site: Sit
     await site.end(signal.SIGKILL)
     await site.start()
     await seen(page, "the fox runs", "Ready")
-    assert len(site.sim.accepted) == 2
+    assert len(site.accepted) == 2
 
 
 async def order_slowly(page: Page, site: Site, prompt: str) -> None:
@@ -213,10 +243,10 @@ async def order_slowly(page: Page, site: Site, prompt: str) -> None:
         return Serve(delay=1) if method == "POST" else None
 
     site.sim.intercept = slowly
-    before = len(site.sim.accepted)
+    before = len(site.accepted)
     await order(page, prompt)
     async with asyncio.timeout(PATIENCE):
-        while len(site.sim.accepted) == before:
+        while len(site.accepted) == before:
             await asyncio.sleep(0.01)
 
 
@@ -237,7 +267,7 @@ async def test_errors_are_told_in_words(page: Page, site: Site) -> None:
     await page.reload()
     await page.get_by_text("Your films will be here").wait_for()
     assert len(site.complaints) == 1  # the browser itself notes each 422
-    assert site.sim.charged == 0
+    assert [task.credits for task in site.accepted] == [0]
 
 
 @on_both
@@ -249,6 +279,7 @@ async def test_strangers_get_clean_answers(page: Page, site: Site) -> None:
         made.add_field("image", BytesIO(picture), filename="../../fox.jpg")
         return made
 
+    fetched = site.sim.requests["GET /results/{id}/{name}"]
     key = {"Idempotency-Key": "9b2f7c1e-0000-4000-8000-000000000001"}
     async with aiohttp.ClientSession(site.url) as session:
 
@@ -265,7 +296,7 @@ async def test_strangers_get_clean_answers(page: Page, site: Site) -> None:
         for token in ("911045603801182208", "vidu1.AAAA", "..%2fjournal.db", "vidu1.WyIxIiwiaHR0cDovL2EiLDBd"):
             assert await status("GET", f"/events/{token}") in {400, 404, 422}
             assert await status("GET", f"/films/{token}") in {400, 404, 422}
-        assert site.sim.accepted == []
+        assert site.accepted == []
 
         async with session.post("/orders", data=form(jpeg()), headers=key) as answer:
             named = await answer.json()
@@ -282,21 +313,7 @@ async def test_strangers_get_clean_answers(page: Page, site: Site) -> None:
         assert first[-1] == second[-1]
         async with session.get(f"/{first[-1]['film']}", headers={"Range": "bytes=4-7"}) as part:
             assert (part.status, part.content_type, await part.read()) == (206, "video/mp4", b"ftyp")
-    assert site.sim.requests["GET /results/{id}/{name}"] == 1
-
-
-@on_both
-async def test_a_closed_page_and_ctrl_c_end_what_is_told(page: Page, site: Site) -> None:
-    """At once, and without a traceback."""
-    site.hold("processing")
-    await order(page, "the fox runs")
-    await seen(page, "the fox runs", "Being made")
-    token = await page.evaluate("() => JSON.parse(Object.values(localStorage)[0]).token")
-    async with aiohttp.ClientSession(site.url) as session, session.get(f"/events/{token}") as stream:
-        assert await stream.content.readline()
-    said = await site.end(signal.SIGINT)
-    assert "Traceback" not in said
-    assert "Cancel 2" not in said  # uvicorn tells how many it had to end: the page's own
+    assert site.sim.requests["GET /results/{id}/{name}"] == fetched + 1
 
 
 async def test_a_simulated_site_needs_nothing(browser: Browser, tmp_path: Path) -> None:
