@@ -13,7 +13,7 @@ from uuid import UUID
 import uvicorn
 from fastapi import Depends, FastAPI, Form, Header, HTTPException, Path, Request, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
-from fastapi.sse import EventSourceResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio import LARGEST, PAGE, SHAPE, Studio, arguments, open_studio, told
 
@@ -73,10 +73,11 @@ async def recall(studio: StudioHere, key: UUID) -> dict[str, Any]:
 
 
 @app.get("/events/{token}", response_class=EventSourceResponse)  # noqa: FAST003 - film_of takes it
-async def events(studio: StudioHere, film: Film) -> AsyncIterator[dict[str, Any]]:
+async def events(studio: StudioHere, film: Film) -> AsyncIterator[ServerSentEvent]:
     """Tell what happens to a film, as server-sent events, until it is there or the page is closed."""
+    yield ServerSentEvent(retry=1000)  # milliseconds until the page comes back to a server that was away
     async for news in studio.news(film):
-        yield news
+        yield ServerSentEvent(data=news)
 
 
 @app.get("/films/{token}")  # noqa: FAST003 - film_of takes it

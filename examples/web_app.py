@@ -61,6 +61,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     stream = web.StreamResponse(headers=headers)
     try:
         await stream.prepare(request)
+        await stream.write(b"retry: 1000\n\n")  # milliseconds until the page comes back to a server that was away
         async with asyncio.TaskGroup() as group:
             heart = group.create_task(beat(stream))
             async for news in studio.news(handle):
