@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,8 @@ class Site:
     async def end(self, how: signal.Signals) -> str:
         """End it and return what it said."""
         assert self._process is not None
-        self._process.send_signal(how)
+        with suppress(ProcessLookupError):  # it may have ended by itself
+            self._process.send_signal(how)
         async with asyncio.timeout(PATIENCE):
             said, _ = await self._process.communicate()
         self._process = None
@@ -123,15 +125,12 @@ async def browser() -> AsyncIterator[Browser]:
 async def sites(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Site]]:
     """Both applications, each with a service that outlives it."""
     async with Simulator() as one, Simulator() as other:
-        running = [
-            Site("web_app.py", tmp_path_factory.mktemp("aiohttp"), one),
-            Site("fastapi_app.py", tmp_path_factory.mktemp("fastapi"), other),
-        ]
+        named = (("web_app.py", one), ("fastapi_app.py", other))
+        running = [Site(name, tmp_path_factory.mktemp(name), sim) for name, sim in named]
         try:
             yield running
         finally:
-            for site in running:
-                await site.close()
+            await asyncio.gather(*(site.close() for site in running))
 
 
 def on_both(story: Story) -> Callable[[Browser, list[Site]], Awaitable[None]]:
@@ -148,9 +147,10 @@ def on_both(story: Story) -> Callable[[Browser, list[Site]], Awaitable[None]]:
             raise
 
     async def test(browser: Browser, sites: list[Site]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for site in sites:
-                group.create_task(play(browser, site))
+        # None is cancelled for the other's failure: it might be starting a process that nobody would end.
+        ends = await asyncio.gather(*(play(browser, site) for site in sites), return_exceptions=True)
+        if failures := [end for end in ends if end is not None]:
+            raise BaseExceptionGroup(story.__doc__ or "", failures)
 
     test.__doc__ = story.__doc__
     return test
