@@ -15,9 +15,9 @@ from fastapi import Depends, FastAPI, Form, Header, HTTPException, Path, Request
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from studio import LARGEST, PAGE, SHAPE, Studio, arguments, open_studio, told
+from studio import CALLBACKS, LARGEST, PAGE, SHAPE, Studio, arguments, open_studio, told
 
-from vidu_async import TaskHandle, ViduError
+from vidu_async import TaskHandle, ViduError, asgi_app
 
 
 @asynccontextmanager
@@ -111,6 +111,8 @@ class Careful:
 
 
 app.add_middleware(Careful)
+if CALLBACKS:
+    app.mount("/vidu", asgi_app(CALLBACKS))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ forgets everything, and costs nothing.
 import argparse
 import asyncio
 import hashlib
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from vidu_async import (
+    CallbackReceiver,
     ConfigError,
     DownloadError,
     IdempotencyConflictError,
@@ -37,6 +39,10 @@ LARGEST = 12 * 1024**2
 """Bytes of an order. Vidu takes 20 MB as base64, which is 15 MB of picture."""
 SHAPE = r"vidu\d+\.[\w-]+"
 """What handles' tokens look like. They are no secrets: a task's id can be read from one, or made into one."""
+PUBLIC_URL = os.environ.get("PUBLIC_URL")
+"""The site as the world sees it. With it Vidu calls when a film is done; without it is asked now and then."""
+# Gateways sign callbacks with keys of their own. Where Vidu itself calls, leave out verify=: its signature is checked.
+CALLBACKS = CallbackReceiver(f"{PUBLIC_URL}/vidu", verify="token+fetch") if PUBLIC_URL else None
 STATUS: dict[type[ViduError], int] = {
     ValidationError: 422,
     PolicyViolationError: 422,
@@ -101,11 +107,11 @@ async def open_studio(*, simulate: bool) -> AsyncIterator[Studio]:
         if simulate:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             simulator = await stack.enter_async_context(Simulator(time_scale=60))
-            vidu = simulator.client(journal=folder / "journal.db")
+            vidu = simulator.client(journal=folder / "journal.db", callbacks=CALLBACKS)
         else:
             folder = Path("web-films")
             folder.mkdir(exist_ok=True)
-            vidu = ViduClient(journal=folder / "journal.db")
+            vidu = ViduClient(journal=folder / "journal.db", callbacks=CALLBACKS)
         yield Studio(await stack.enter_async_context(vidu), folder)
 
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
 from aiohttp import web
-from studio import LARGEST, PAGE, SHAPE, Studio, arguments, open_studio, told
+from studio import CALLBACKS, LARGEST, PAGE, SHAPE, Studio, arguments, open_studio, told
 
-from vidu_async import ViduError
+from vidu_async import ViduError, aiohttp_app
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HEARTBEAT = 15.0
@@ -113,6 +113,8 @@ if __name__ == "__main__":
     app.add_routes(routes)
     app.on_response_prepare.append(take_at_its_word)
     app.cleanup_ctx.append(lifespan)
+    if CALLBACKS:
+        app.add_subapp("/vidu", aiohttp_app(CALLBACKS))
     # A page that is closed ends its handler, and Ctrl-C does not wait for pages. Paths hold tokens: no access log.
     web.run_app(
         app, host=options.host, port=options.port, handler_cancellation=True, shutdown_timeout=1, access_log=None

@@ -45,6 +45,8 @@ class Site:
     folder: Path
     sim: Simulator
     url: str = ""
+    public_url: str = ""
+    """Where it is called back, "" if it is to ask."""
     complaints: list[str] = field(factory=list)
     """What the browser's console said of errors."""
     _before: int = 0
@@ -54,9 +56,12 @@ class Site:
         """Start it, again at the port it had before, and wait until it listens."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("VIDU_")}
         environment |= {"VIDU_BASE_URL": self.sim.url, "VIDU_API_KEY": self.sim.api_key, "PYTHONUNBUFFERED": "1"}
+        warnings = "default" if self.public_url else "error"  # it is warned of that this machine is called back
+        if self.public_url:
+            environment["PUBLIC_URL"] = self.public_url
         port = self.url.rpartition(":")[2] or "0"
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", str(EXAMPLES / self.name), "--port", port, *arguments),
+            *(sys.executable, "-W", warnings, str(EXAMPLES / self.name), "--port", port, *arguments),
             cwd=self.folder,
             env=environment,
             stdout=asyncio.subprocess.PIPE,
@@ -330,3 +335,18 @@ async def test_a_simulated_site_needs_nothing(browser: Browser, tmp_path: Path) 
         finally:
             await site.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@on_both
+async def test_a_site_with_a_public_url_is_called_back(page: Page, site: Site) -> None:
+    """And the film is there all the same."""
+    await site.end(signal.SIGINT)
+    site.public_url = site.url
+    await site.start()
+    await page.reload()
+    await order(page, "the fox runs")
+    await seen(page, "the fox runs", "Ready")
+    assert site.accepted[0].request["callback_url"].startswith(f"{site.url}/vidu/")
+    async with asyncio.timeout(PATIENCE):
+        while not any(delivery.delivered for delivery in site.sim.deliveries):
+            await asyncio.sleep(0.01)
