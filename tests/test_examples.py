@@ -137,5 +137,6 @@ def test_going_live_without_a_key_says_what_to_set(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_an_example_fits_on_a_screen(name: str) -> None:
-    """The batch is the longest."""
-    assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 60
+    """Or on two, if it is part of a site (`test_web_apps.py`)."""
+    screens = 2 if name in {"studio.py", "web_app.py", "fastapi_app.py"} else 1
+    assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 70 * screens
