@@ -22,7 +22,6 @@ from vidu_async import (
     CallbackReceiver,
     Journal,
     Polling,
-    ResultMissingError,
     SubmissionUnknownError,
     TextToVideo,
     ViduClient,
@@ -62,8 +61,8 @@ class Place:
         return self.sim.requests[QUERY]
 
     async def until(self, state: str) -> None:
-        """Wait until the newest task is in a state."""
-        while self.sim.accepted[-1].state != state:
+        """Wait until all tasks are in a state."""
+        while {task.state for task in self.sim.accepted} != {state}:
             await asyncio.sleep(0.25)
 
 
@@ -510,10 +509,10 @@ def test_a_state_may_be_taken_at_its_word_by_name() -> None:
             task = await waiting
             assert (task.state, task.creations, at.queries) == ("success", (), 0)
             assert task.credits == at.sim.accepted[0].credits
-            with pytest.raises(ResultMissingError):
-                await handle
-            assert str((await handle.refresh()).creations[0].url).startswith(at.sim.url)
-            assert (await handle).state == "success"
+            assert str((await handle).creations[0].url).startswith(at.sim.url)
+            (again,) = await at.vidu.gather([handle])
+            assert again.creations
+            assert at.queries == 1
             failed = await at.vidu.submit(FOX)
             assert await at.call("failed") == 204
             assert ((await failed.wait()).state, failed.task and failed.task.credits) == ("failed", 0)
@@ -539,7 +538,7 @@ async def test_the_gateways_clock_counts_where_this_machines_is_far_off(caplog: 
         url = at.sim.accepted[0].request["callback_url"]
         late = sign_callback(url=url, key=at.sim.api_key, date="Tue, 06 May 2036 12:11:42 GMT")
         assert await at.receiver.receive("POST", url, late, b"{}") == 204
-        assert await at.call("success") == 401
+        assert await at.call("success") == 204  # by this machine's clock: either will do
     assert "clock differs" in caplog.text
 
 

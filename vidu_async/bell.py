@@ -33,6 +33,7 @@ _LISTENING = 0.05
 """Seconds between looks for what other processes have heard."""
 _MISSED, _GRACE = 5, 60.0
 """Ends that were found out without a callback, none of which came in so many seconds: then none is expected."""
+_STATES = {state.value: state for state in TaskState}
 _UNANSWERED = frozenset({RowState.PREPARED, RowState.COMMITTED})
 
 
@@ -167,7 +168,7 @@ class Bell:
             elif self._is_ours(heard.row):
                 self._hear(heard.row, heard.task_id)
                 self._reconciler.note_found(heard.row)
-                self._ring(self._watcher.known(heard.row.task_id), TaskState(heard.state))
+                self._ring(self._watcher.known(heard.row.task_id), _STATES.get(heard.state, TaskState.UNKNOWN))
 
     def stop(self) -> None:
         """Listen no more."""

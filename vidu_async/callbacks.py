@@ -45,6 +45,8 @@ Verify = Literal["hmac+fetch", "token+fetch", "hmac"]
 _MODES = ("hmac+fetch", "token+fetch", "hmac")
 _MOST_BYTES = 5 * 1024 * 1024
 """Of a body: a mebibyte, and four bytes for each character that a payload may have."""
+_LARGE = 64 * 1024
+"""Bytes from which reading it would hold up the event loop."""
 _SKEW = 30.0
 """Seconds by which the gateway's clock may differ from this machine's before it is taken for the right one."""
 _COMPLAINTS_APART = 60.0  # seconds
@@ -155,8 +157,8 @@ class CallbackReceiver:
             Vidu's own sites. What a gateway sends on is signed with the gateway's key, which nobody else has.
         verify: "hmac+fetch" checks the signature and asks for the result. "token+fetch", where nobody can check the
             signature, trusts who knows the token of the path (130 random bits), and asks for the result. "hmac" checks
-            the signature and takes the state that the body tells, which is **not signed**, at its word; a result's
-            files come with `handle.refresh()`. There is no way to take in what is not checked.
+            the signature and takes the state that the body tells, which is **not signed**, at its word; only a result's
+            files are asked for. There is no way to take in what is not checked.
         max_age: seconds by which the signed date may differ from the clock.
 
     Raises:
@@ -285,7 +287,10 @@ class CallbackReceiver:
             raise CallbackError("the same callback is being taken in", status=503)
         self._in_hand |= {nonce} - {""}
         try:
-            is_known = await self._tell(read_notice(token, await read(_MOST_BYTES)))
+            body = await read(_MOST_BYTES)
+            is_large = len(body) > _LARGE
+            notice = await asyncio.to_thread(read_notice, token, body) if is_large else read_notice(token, body)
+            is_known = await self._tell(notice)
         finally:
             self._in_hand.discard(nonce)
         if nonce:

@@ -94,7 +94,7 @@ def asgi_app(receiver: CallbackReceiver) -> ASGIApp:
 
 async def _has_ended(content: StreamReader) -> bool:
     """Whether a request's body has come to its end, or does so briefly."""
-    with suppress(TimeoutError, ConnectionError):
+    with suppress(Exception):  # such as one that is not compressed as it says: aiohttp tells only now
         async with asyncio.timeout(_BRIEFLY):
             while not content.is_eof() and content.total_bytes < _UNWANTED:
                 await content.readany()

@@ -232,9 +232,9 @@ class Outbox:
         if now is not None and now.state in {RowState.ACCEPTED, *ENDED}:
             return now, None
         is_open = now is not None and now.state in UNRESOLVED
-        if self._reconciler.is_called(row):
+        if resends and self._reconciler.is_called(row):
             if now is not None and now.state is RowState.UNKNOWN:
-                self._journal.note(now, RowState.HELD, evidence=f"{row.evidence}; {_CALLED}")
+                self._journal.note(row, RowState.HELD, evidence=f"{row.evidence}; {_CALLED}")
             raise self._unknown(row)
         if not (resends and is_open and self._reconciler.has_looked and not sending.is_abandoned):
             raise self._unknown(row)
