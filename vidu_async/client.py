@@ -247,8 +247,8 @@ class ViduClient:
 
         The request is sent on a fresh connection, its last byte after the journal has taken note of it; again only if
         the server provably never saw it whole, or said 429. If its answer is lost its task is looked for, where the
-        gateway lists tasks, 15 seconds long. Cancelling the caller withdraws it while it waits for its turn; once it is
-        on its way it is completed, and `unfinished()` has its handle.
+        gateway lists tasks or calls back, 15 seconds long. Cancelling the caller withdraws it while it waits for its
+        turn; once it is on its way it is completed, and `unfinished()` has its handle.
 
         Args:
             request: what to create; it costs credits.
@@ -495,6 +495,7 @@ class ViduClient:
         else:
             self._journal.note(row, RowState.GIVEN_UP)
         self._outbox.forget(key)
+        self._reconciler.answered(row)
         await self._journal.settled()
         return self._handle_of(row) if task_id is not None else None
 

@@ -154,7 +154,7 @@ class Outbox:
         self._lost.pop(key, None)
 
     def _unknown(self, row: Row, when: str = "was sent") -> SubmissionUnknownError:
-        return unknown(row, when, can_look=self._reconciler.can_look)
+        return unknown(row, when, can_look=self._reconciler.can_look or row.is_called_back)
 
     def _begin(self, order: Order[Any, Any], transport: Transport) -> _Sending:
         sending = self._sends[order.wanted.key] = _Sending(order, order.wanted)

@@ -66,7 +66,7 @@ def noted(error: E, paid: Paid, key: str, phase: Phase = Phase.QUEUED) -> E:
 
 
 def unknown(row: Row, when: str = "was sent", *, can_look: bool = True) -> SubmissionUnknownError:
-    """Return the error of a submission that may be paid; `can_look` is whether there is a list to look into."""
+    """Return the error of a submission that may be paid; `can_look` is whether its task may still be found."""
     moment = None if row.committed_at is None else datetime.fromtimestamp(row.committed_at, UTC)
     return SubmissionUnknownError(
         f"submission {row.key} {when} and may be paid, but its answer is lost ({row.evidence})",

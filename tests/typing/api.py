@@ -6,17 +6,21 @@ import io
 import ssl
 import tempfile
 import warnings
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, assert_type
 
 import aiohttp
 import numpy as np
+from aiohttp import web
+from fastapi import FastAPI
 from PIL import Image
 
 from vidu_async import (
     APIError,
     Batch,
+    CallbackReceiver,
     Creation,
     Credits,
     Forecast,
@@ -50,6 +54,8 @@ from vidu_async import (
     ViduError,
     ViduWarning,
     WatermarkPosition,
+    aiohttp_app,
+    asgi_app,
     request_from_wire,
     sign_callback,
     verify_callback,
@@ -63,6 +69,8 @@ from vidu_async.testing import (
     CUT,
     DROP,
     DROP_AFTER,
+    Callbacks,
+    Delivery,
     Faults,
     Refusal,
     Reply,
@@ -218,6 +226,24 @@ def errors(error: ViduError) -> object:  # noqa: PLR0911 - one for each class
     return error.paid, error.phase, error.key, error.task_id
 
 
+async def called_back() -> None:
+    """A receiver is given to clients, and mounted."""
+    receiver = CallbackReceiver("https://a.invalid/vidu", keys=("new", "old"), verify="hmac+fetch", max_age=60)
+    CallbackReceiver(["https://a.invalid", "https://b.invalid"], verify="token+fetch")
+    ViduClient(gateway=Gateway(base_url="https://c.invalid", signs=True), callbacks=receiver)
+    app = web.Application()
+    app.add_subapp("/vidu", aiohttp_app(receiver))
+    FastAPI().mount("/vidu", asgi_app(receiver))
+
+    async def read(most: int) -> bytes:
+        return b"{}"[:most]
+
+    status: int = await receiver.receive("POST", "/token", {"Date": "x"}, b"{}")
+    status = await receiver.answer("POST", "/token", [("Date", "x")], read)
+    counts: Counter[str] = receiver.counts
+    print(status, counts, receiver.url_for("token"), receiver.public_url)
+
+
 def callbacks() -> None:
     """A callback is signed for a test, and checked."""
     headers = sign_callback(
@@ -226,6 +252,15 @@ def callbacks() -> None:
     assert_type(headers, dict[str, str])
     verify_callback(method="POST", url="/vidu?job=7", headers=headers, keys=["k"], now=1.0, max_age=60)
     verify_callback(method="POST", url="/vidu?job=7", headers=headers.items(), keys=("k",))
+
+
+async def simulated_callbacks() -> None:
+    """The simulator calls back as told, and forges."""
+    ways = Callbacks(key="k", drops=0.1, repeats=1, reorders=0.5, route=lambda url: url)
+    async with Simulator(callbacks=ways) as simulator:
+        status: int = await simulator.forge("1", state="failed", key="x", age=400, nonce="n")
+        assert_type(simulator.deliveries, list[Delivery])
+        print(status)
 
 
 def lost(row: Unresolved) -> None:
