@@ -238,10 +238,10 @@ async def called_back() -> None:
     async def read(most: int) -> bytes:
         return b"{}"[:most]
 
-    status: int = await receiver.receive("POST", "/token", {"Date": "x"}, b"{}")
-    status = await receiver.answer("POST", "/token", [("Date", "x")], read)
-    counts: Counter[str] = receiver.counts
-    print(status, counts, receiver.url_for("token"), receiver.public_url)
+    assert_type(await receiver.receive("POST", "/token", {"Date": "x"}, b"{}"), int)
+    assert_type(await receiver.answer("POST", "/token", [("Date", "x")], read), int)
+    assert_type(receiver.counts, Counter[str])
+    assert_type(receiver.url_for("token") + receiver.public_url, str)
 
 
 def callbacks() -> None:
@@ -258,9 +258,8 @@ async def simulated_callbacks() -> None:
     """The simulator calls back as told, and forges."""
     ways = Callbacks(key="k", drops=0.1, repeats=1, reorders=0.5, route=lambda url: url)
     async with Simulator(callbacks=ways) as simulator:
-        status: int = await simulator.forge("1", state="failed", key="x", age=400, nonce="n")
+        assert_type(await simulator.forge("1", state="failed", key="x", age=400, nonce="n"), int)
         assert_type(simulator.deliveries, list[Delivery])
-        print(status)
 
 
 def lost(row: Unresolved) -> None:
