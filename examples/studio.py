@@ -28,6 +28,7 @@ from vidu_async import (
     PolicyViolationError,
     RateLimitError,
     TaskHandle,
+    TaskTimeoutError,
     ValidationError,
     ViduClient,
     ViduError,
@@ -39,7 +40,7 @@ LARGEST = 12 * 1024**2
 """Bytes of an order. Vidu takes 20 MB as base64, which is 15 MB of picture."""
 SHAPE = r"vidu\d+\.[\w-]+"
 """What handles' tokens look like. They are no secrets: a task's id can be read from one, or made into one."""
-PUBLIC_URL = os.environ.get("PUBLIC_URL")
+PUBLIC_URL = os.environ.get("PUBLIC_URL", "").rstrip("/")
 """The site as the world sees it. With it Vidu calls when a film is done; without it is asked now and then."""
 # Gateways sign callbacks with keys of their own. Where Vidu itself calls, leave out verify=: its signature is checked.
 CALLBACKS = CallbackReceiver(f"{PUBLIC_URL}/vidu", verify="token+fetch") if PUBLIC_URL else None
@@ -52,6 +53,7 @@ STATUS: dict[type[ViduError], int] = {
     InsufficientCreditsError: 402,
     RateLimitError: 429,
     LimiterFullError: 503,
+    TaskTimeoutError: 503,  # a film that is not there yet
 }
 
 
@@ -96,7 +98,7 @@ class Studio:
         path = self._folder / f"{hashlib.sha256(handle.token.encode()).hexdigest()}.mp4"
         async with self._saving.setdefault(handle.token, asyncio.Lock()):
             if not path.exists():
-                await self.vidu.download(await handle.result(timeout=30), path, exists="skip")
+                await self.vidu.download(await handle.result(timeout=10), path, exists="skip")
         return path
 
 

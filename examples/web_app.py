@@ -38,7 +38,11 @@ async def order(request: web.Request) -> web.Response:
 
     The key is in a header, so that other sites cannot order in the name of whoever visits them.
     """
-    key, form = key_of(request.headers.get("Idempotency-Key", "")), await request.post()
+    key = key_of(request.headers.get("Idempotency-Key", ""))
+    try:
+        form = await request.post()
+    except (ValueError, LookupError) as error:  # no form, or one in no known encoding
+        raise web.HTTPBadRequest from error
     image, prompt = form.get("image"), form.get("prompt")
     if not isinstance(image, web.FileField) or not isinstance(prompt, str):
         raise web.HTTPBadRequest
@@ -52,7 +56,7 @@ async def recall(request: web.Request) -> web.Response:
     return web.json_response(answer, status=200 if answer else 404)
 
 
-@routes.get(f"/events/{{token:{SHAPE}}}")
+@routes.get(f"/events/{{token:{SHAPE}}}", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
     """Tell what happens to a film, as server-sent events, until it is there or the page is closed."""
     studio = request.app[STUDIO]

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from attrs import define, field
 
 from vidu_async.journal import ENDED, UNRESOLVED, RowState
+from vidu_async.protocol.errors import ConfigError
 from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.notices import goes_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from vidu_async.journal import Ledger, Row
     from vidu_async.protocol.notices import Notice
@@ -43,7 +45,9 @@ class Bell:
 
     signer: Signer | None
     """Signs as those who call back do, if the client's key is the one."""
-    _site: str
+    _home: dict[str, str]
+    """What the rows of this client's submissions say of its site and key."""
+    _owns_journal: bool
     _journal: Ledger
     _watcher: Watcher
     _reconciler: Reconciler
@@ -78,36 +82,54 @@ class Bell:
             self._missed.append(watch.looked)
         elif self.is_expecting and watch.looked - self._missed[-1] > _GRACE:
             self.is_expecting = False
+            self._watcher.expect_no_calls()
             said = "no callback came for %d tasks that have ended, so tasks are looked at as often as without: %s"
             _log.warning(said, _MISSED, "does public_url= lead here, and does the gateway send callbacks?")
 
     async def knows(self, token: str) -> bool:
         """Whether a submission has this token."""
-        was_open = self._journal.is_open
-        try:
-            return self._is_ours(await self._journal.row_of(token))
-        finally:
-            await self._leave_as_it_was(was_open=was_open)
+        async with self._opened() as is_open:
+            return is_open and self._is_ours(await self._journal.row_of(token))
 
     async def hear(self, notice: Notice, *, is_believed: bool) -> bool:
         """Write a callback into the journal, and act on it; return whether a submission has its token."""
-        was_open = self._journal.is_open
-        try:
+        self._check_loop()
+        async with self._opened() as is_open:
+            if not is_open:
+                return False
             heard = await self._journal.hear(notice.token, notice.task_id, notice.state.value)
-        finally:
-            await self._leave_as_it_was(was_open=was_open)
         if heard is None or not self._is_ours(heard.row):
             return False
         row = heard.row
         if row.state in _UNANSWERED and not self._is_unanswered(row.key):
             row = await self._journal.row_of(notice.token) or row  # it was answered while this was written
         if not self._is_closed:
+            is_believed = is_believed and notice.task_id in {"", row.task_id}
             self._act(row, notice, is_believed=is_believed)
             self._own.update({heard.place} if self._timer else ())
         return True
 
+    def _check_loop(self) -> None:
+        """Refuse to act in another loop than the client's, which runs."""
+        loop = asyncio.get_running_loop()
+        if self._loop not in {None, loop} and self._loop is not None and self._loop.is_running():
+            raise ConfigError("a callback came in another event loop than its client's; mount the receiver in that one")
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[bool]:
+        """Have the journal open, if it may be: one that was closed with the client is closed again."""
+        if not self._is_closed or self._journal.is_open:
+            yield True
+        elif not self._owns_journal:
+            yield False  # it is the user's, who has closed it
+        else:
+            try:
+                yield True
+            finally:
+                await self._journal.aclose()
+
     def _is_ours(self, row: Row | None) -> bool:
-        return row is not None and row.site == self._site
+        return row is not None and all(getattr(row, name) == value for name, value in self._home.items())
 
     def _is_unanswered(self, key: str) -> bool:
         """Whether a submission is under way here whose answer is still to come."""
@@ -159,6 +181,7 @@ class Bell:
         """Act on what other processes have heard, if anybody here may care."""
         if self._place is None:  # what came before is not for who waits now, but for lost answers: they ask for it
             self._place = self._journal.newest_heard()
+            self._own = {place for place in self._own if place > (self._place or 0)}
         if self._place is None or not (self._own or self._is_busy()):
             return
         for heard in self._journal.heard(self._place):
@@ -179,10 +202,6 @@ class Bell:
     def close(self) -> None:
         """Do nothing any more but to keep what still comes, in a journal that is opened for it."""
         self._is_closed = True
-
-    async def _leave_as_it_was(self, *, was_open: bool) -> None:
-        if self._is_closed and not was_open:
-            await self._journal.aclose()
 
 
 def _listen(found: ref[Bell], loop: asyncio.AbstractEventLoop) -> None:

@@ -130,12 +130,18 @@ def _bases(public_url: str | Iterable[str]) -> tuple[str, ...]:
     """Return the URLs without a trailing slash; what cannot be called back is refused."""
     given = (public_url,) if isinstance(public_url, str) else tuple(public_url)
     for url in given:
-        if not isinstance(url, str) or not url or fault_of(url) or "?" in url or urlsplit(url).username is not None:
+        if not isinstance(url, str) or not url or fault_of(url) or "?" in url or not _is_plain(url):
             said = "must be a URL such as https://example.com/vidu, without query or user"
             raise ConfigError(f"CallbackReceiver(public_url=) {said}, not {url!r}")
     if not given:
         raise ConfigError("CallbackReceiver(public_url=) must name at least one URL")
     return tuple(url.rstrip("/") for url in given)
+
+
+def _is_plain(url: str) -> bool:
+    """Whether a URL names nobody, and no empty part of a path but the last."""
+    parts = urlsplit(url)
+    return parts.username is None and "//" not in parts.path.rstrip("/")
 
 
 def _signers(keys: Iterable[str] | None) -> tuple[signing.Signer, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import os
@@ -204,7 +203,8 @@ class ViduClient:
             return None
         bell = Bell(
             self._key.signature_of if self._gateway.signs else None,
-            self._home["site"],
+            self._home,
+            self._owns_journal,
             self._journal,
             self._watcher,
             self._reconciler,
@@ -535,15 +535,20 @@ class ViduClient:
         """
         waiting = list(handles)
         completed = self.as_completed(waiting)
+        failures: dict[TaskHandle, ViduError] = {}
         try:
             async for handle in completed:
-                with contextlib.suppress(*([ViduError] if return_exceptions else [])):
+                try:
                     await handle._filled()  # noqa: SLF001 - the client's and its handles' own
                     completed.outcome(handle)
+                except ViduError as error:
+                    if not return_exceptions:
+                        raise
+                    failures[handle] = error
         except TaskTimeoutError:
             if not return_exceptions:
                 raise
-        return [_outcome_or_error(completed, handle) for handle in waiting]
+        return [failures.get(handle) or _outcome_or_error(completed, handle) for handle in waiting]
 
     def _handle_of(self, row: Row) -> TaskHandle:
         """Return the handle of a task made here, with what is known of it."""

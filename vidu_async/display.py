@@ -243,8 +243,8 @@ def _read(path: Path, most: int) -> _File:
             content = head + file.read(max(0, most - len(head))) if fits else b""
     except FileNotFoundError:
         said = f"there is no file {str(path)!r}; path = await client.download(task, 'results/') makes one"
-    except OSError as error:
-        said = f"{str(path)!r} cannot be read: {error.strerror}"
+    except (OSError, ValueError) as error:  # such as a name with a null byte
+        said = f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
     else:
         if kind.startswith(("video/", "image/")) and kind != "image/svg+xml":
             return _File(path, kind, size, content)

@@ -51,6 +51,9 @@ Timeout = float | DefaultTimeout | None
 _LATE, _CATCH_UP = 0.5, 5.0
 """Seconds by which a deadline is noticed late only if the loop stood still, and the most that are then granted."""
 
+_FILES_LATER = (0.0, 1.0, 2.0, 3.0)
+"""Seconds before each look for the files of a task whose end only a callback has told: a replica may lag."""
+
 _TOKEN = re.compile(r"vidu(?P<number>\d+)\.(?P<rest>.*)", re.DOTALL)
 _VERSION = "1"
 
@@ -85,7 +88,7 @@ class Token:
         encoded = version["rest"]
         try:
             task_id, home, off_peak = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise ConfigError(f"the token is damaged or cut: {text[:40]!r}") from None
         if home != gateway.url(""):
             raise ConfigError(f"the token's task is at {home}, this client's gateway is {gateway.url('')}")
@@ -201,9 +204,13 @@ class TaskHandle:
 
     async def _filled(self) -> Task:
         """Return the task that ended; with its files, where a callback alone has told of its end."""
-        if self._watch.is_believed and self.state is TaskState.SUCCESS:
+        watch = self._watch
+        for pause in _FILES_LATER:
+            if not watch.is_believed:
+                break
+            await asyncio.sleep(pause)
             await self.refresh()
-        return cast("Task", self._watch.task)
+        return cast("Task", watch.task)
 
     async def wait(self, *, timeout: Timeout = DEFAULT_TIMEOUT) -> Task:  # noqa: ASYNC109 - a deadline that moves
         """Wait for the end, good or bad, and return the task; else as `result`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from vidu_async.events import plainly
-from vidu_async.protocol.errors import NotFoundError, ViduError
+from vidu_async.protocol.errors import JournalError, NotFoundError, ViduError
 from vidu_async.retry import wait
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class Hearsay:
     _look_into_list: Callable[[], Awaitable[None]]
     _is_open: Callable[[Row], bool]
     """Whether the submission still looks for its task."""
+    _is_awaited: Callable[[Row], bool]
+    """Whether somebody waits for that, who will ask whether anything was said."""
     _in_background: Callable[[Coroutine[Any, Any, None]], None]
     _calls: dict[str, _Call] = field(factory=dict, init=False)
     """By token."""
@@ -103,13 +105,26 @@ class Hearsay:
 
     async def _follow_up(self, call: _Call) -> None:
         try:
-            while (call.nameless or call.names) and self._is_open(call.row):
-                if await self._look(call):
+            while call.nameless or call.names:
+                if await self._is_settled(call):
                     return
                 pause = wait(call.failures, _APART, _LONGEST_PAUSE) if call.failures else 0.0
                 await asyncio.sleep(max(_APART, pause))
         finally:
             call.is_heeded = False
+
+    async def _is_settled(self, call: _Call) -> bool:
+        """Look once more, and return whether nothing more is to be found out."""
+        try:
+            if self._is_open(call.row):
+                return await self._look(call)
+        except JournalError as error:
+            call.failures += 1
+            _log.info("what a callback says of %s cannot be followed up now: %s", call.row.key, error.said)
+            return False
+        if not self._is_awaited(call.row):
+            self.forget(call.row.token)
+        return True
 
     async def _look(self, call: _Call) -> bool:
         """Look at the first of what was named; return whether that settles it."""
@@ -131,7 +146,8 @@ class Hearsay:
             call.failures += 1
             _log.info("task %s, which a callback names, cannot be looked at: %s", plainly(task_id), error.said)
         else:
+            is_settled = self._settle(call.row, task)
             call.failures = 0
             call.refute(task_id)
-            return self._settle(call.row, task)
+            return is_settled
         return False

@@ -232,7 +232,7 @@ class Outbox:
         if now is not None and now.state in {RowState.ACCEPTED, *ENDED}:
             return now, None
         is_open = now is not None and now.state in UNRESOLVED
-        if resends and self._reconciler.is_called(row):
+        if resends and (self._reconciler.is_called(row) or await self._journal.names_of(row.token)):
             if now is not None and now.state is RowState.UNKNOWN:
                 self._journal.note(row, RowState.HELD, evidence=f"{row.evidence}; {_CALLED}")
             raise self._unknown(row)

@@ -121,7 +121,9 @@ class Reconciler:
     _skew: float = field(default=SKEW, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._hearsay = Hearsay(self._fetch, self._settle, self._look_into_list, self._is_open, self._in_background)
+        self._hearsay = Hearsay(
+            self._fetch, self._settle, self._look_into_list, self._is_open, self._is_awaited, self._in_background
+        )
 
     async def search(self, row: Row, *, to_the_end: bool = False) -> Task | None:
         """Look for a row's task as it gets older: twice, and then without the caller; or as long as there is hope."""
@@ -216,6 +218,7 @@ class Reconciler:
         for row in rows:
             self._hold_if_old(row)
             self.follow(row)
+            self._hearsay.heed(row.token)
         await self._recall_calls(rows)
 
     def follow(self, row: Row) -> None:
@@ -303,6 +306,9 @@ class Reconciler:
         now = self._journal.find(row.key)
         is_young = self._clock() - left_at(row) < _HELD_FOR
         return is_young and now is not None and now.token == row.token and now.state in UNRESOLVED
+
+    def _is_awaited(self, row: Row) -> bool:
+        return row.token in self._awaited
 
     def _settle(self, row: Row, task: Task) -> bool:
         """Adopt a task that a callback names, if its own answer does not speak against it."""
@@ -416,7 +422,8 @@ class Reconciler:
         self._journal.note(now, RowState.ACCEPTED, task_id=first.id, credits=first.credits)
         self._likely.pop(row.token, None)
         self._forget(row.key)
-        self._hearsay.forget(row.token)
+        if not self._is_awaited(row):
+            self._hearsay.forget(row.token)
         self._tell(row, first)
         return now
 
