@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import shutil
 import sqlite3
 import weakref
@@ -14,8 +15,8 @@ from typing import Any
 import pytest
 from test_called_back import FOX, LAGS, PUBLIC, QUERY, SELDOM, called_back, lost_answer, on_virtual_time
 
-from vidu_async import CallbackReceiver, Journal, Polling, SubmissionUnknownError, TextToVideo, sign_callback
-from vidu_async.testing import DROP_AFTER, Refusal, Serve, Simulator, run_virtual
+from vidu_async import CallbackReceiver, Journal, Polling, SubmissionUnknownError, TextToVideo, Timeouts, sign_callback
+from vidu_async.testing import DROP_AFTER, Faults, Refusal, Reply, Serve, Simulator, run_in_thread, run_virtual
 
 LISTS = "GET /ent/v2/tasks"
 
@@ -113,6 +114,140 @@ def test_an_old_task_that_looks_the_same_is_not_taken_for_a_lost_one() -> None:
             await asyncio.sleep(1)
             assert [await at.call("success", old.id), await at.call("success")] == [204, 204]
             assert (await submitting).task_id == at.sim.accepted[1].id
+
+    on_virtual_time(main())
+
+
+def test_a_callback_that_only_the_journal_knows_of_yet_prevents_a_resend(tmp_path: Path) -> None:
+    """It was written a moment before, perhaps by another process."""
+    path = tmp_path / "tasks.db"
+
+    async def main() -> None:
+        async with called_back({"lists": False}, journal=path, on_unknown="resend", timeouts=Timeouts(quiet=20)) as at:
+            at.sim.intercept = lost_answer
+            submitting = asyncio.create_task(at.vidu.submit(FOX))
+            await asyncio.sleep(19)
+            at.vidu._bell = None  # nobody tells this client
+            with contextlib.closing(sqlite3.connect(path)) as file, file:
+                token = at.sim.accepted[0].request["callback_url"].rsplit("/", 1)[1]
+                file.execute("INSERT INTO callbacks (token, task_id, state) VALUES (?, '', 'success')", [token])
+            with pytest.raises(SubmissionUnknownError):
+                await submitting
+            assert len(at.sim.accepted) == 1
+
+    on_virtual_time(main())
+
+
+def test_a_journal_that_cannot_be_written_at_the_moment_loses_no_name(tmp_path: Path) -> None:
+    """What a callback named is followed up when it can."""
+    path, aside = tmp_path / "tasks.db", tmp_path / "aside.db"
+
+    async def main() -> None:
+        async def slow(method: str, path: str, headers: object, body: bytes) -> Any:
+            return DROP_AFTER if method == "POST" else Serve(delay=5)
+
+        async with called_back({"lists": False}, journal=path) as at:
+            at.sim.intercept = slow
+            with pytest.raises(SubmissionUnknownError):
+                await at.vidu.submit(FOX)
+            assert await at.call("success") == 204
+            await asyncio.sleep(1)
+            path.rename(aside)
+            await asyncio.sleep(10)
+            aside.rename(path)
+            await asyncio.sleep(60)
+            assert [handle.task_id for handle in at.vidu.unfinished()] == [at.sim.accepted[0].id]
+
+    on_virtual_time(main())
+
+
+def test_a_task_found_by_its_callback_is_not_waited_for_as_if_none_had_come() -> None:
+    """Though the look that found it was answered by a replica that lags."""
+
+    async def main() -> None:
+        async def lagging(method: str, path: str, headers: object, body: bytes) -> Any:
+            if method == "POST":
+                return DROP_AFTER
+            at.sim.intercept = None
+            answer = {"id": path.split("/")[-2], "state": "processing", "err_code": "", "creations": []}
+            return Reply(200, json.dumps(answer).encode())
+
+        async with called_back({"lists": False}, polling=Polling()) as at:
+            at.sim.intercept = lagging
+            submitting = asyncio.create_task(at.vidu.submit(FOX))
+            await asyncio.sleep(12)
+            assert await at.call("success") == 204
+            now = asyncio.get_running_loop().time
+            began = now()
+            await (await submitting)
+            assert now() - began < 3
+
+    on_virtual_time(main())
+
+
+def test_what_a_callback_said_is_followed_up_in_the_next_loop() -> None:
+    """Also where only this process remembers it."""
+    receiver = CallbackReceiver(PUBLIC)
+    with run_in_thread(Simulator(lists=False)) as sim:
+        vidu = sim.client(callbacks=receiver)
+
+        async def first() -> str:
+            sim.intercept = lost_answer
+            with pytest.raises(SubmissionUnknownError):
+                await vidu.submit(FOX)
+            sim.faults = Faults(refusals={502: 1.0}, on="everything")
+            url: str = sim.accepted[0].request["callback_url"]
+            body = json.dumps({"id": sim.accepted[0].id, "state": "success"}).encode()
+            assert await receiver.receive("POST", url, sign_callback(url=url, key=sim.api_key), body) == 204
+            sim.faults = Faults()
+            return sim.accepted[0].id
+
+        async def second() -> str:
+            await vidu.credits()
+            while not vidu.unfinished():
+                await asyncio.sleep(0.01)
+            return vidu.unfinished()[0].task_id
+
+        assert asyncio.run(first()) == asyncio.run(second())
+        asyncio.run(vidu.aclose())
+
+
+def test_what_was_settled_by_hand_is_followed_up_no_more() -> None:
+    """And forgotten."""
+
+    async def main() -> None:
+        async with called_back({"lists": False}) as at:
+            at.sim.intercept = lost_answer
+            with pytest.raises(SubmissionUnknownError):
+                await at.vidu.submit(FOX)
+            assert await at.call("success", "1") == 204
+            (left,) = at.vidu.unresolved()
+            await at.vidu.resolve(left.key, give_up=True)
+            asked = at.queries
+            await asyncio.sleep(60)
+            assert at.queries <= asked + 1
+            assert not at.vidu._reconciler._hearsay._calls
+
+    on_virtual_time(main())
+
+
+def test_a_state_that_is_told_of_another_task_is_not_believed() -> None:
+    """Two tasks of one submission, by the user's consent: the first one's failure is not the second's."""
+
+    async def main() -> None:
+        async with called_back({"lists": False}, verify="hmac") as at:
+            at.sim.intercept = lost_answer
+            with pytest.raises(SubmissionUnknownError):
+                await at.vidu.submit(FOX)
+            at.sim.intercept = None
+            (left,) = at.vidu.unresolved()
+            handle = await at.vidu.resolve(left.key, resend=True)
+            assert handle is not None
+            assert await at.call("failed", at.sim.accepted[0].id) == 204
+            assert handle.state == "created"
+            await at.until("success")
+            assert await at.call("success") == 204
+            assert (await handle).id == at.sim.accepted[1].id
 
     on_virtual_time(main())
 
@@ -344,9 +479,13 @@ def test_where_no_callback_ever_comes_looks_become_as_frequent_as_without(caplog
 
     async def main() -> None:
         async with called_back({"time_scale": 300.0}, polling=Polling()) as at:
+            waiting = await at.vidu.submit(FOX)
+            assert waiting._watch.is_called_back
+            waiting._watch.looked = None  # it is still to be waited for
             for _ in range(8):
                 await at.vidu.run(FOX)
             before = (await at.vidu.submit(FOX))._watch
+            assert not waiting._watch.is_called_back
             assert not before.is_called_back
             assert await at.call("processing") == 204
             after = (await at.vidu.submit(FOX))._watch

@@ -37,6 +37,7 @@ from vidu_async import (
     ValidationError,
     VideoInfo,
     ViduClient,
+    cards,
 )
 from vidu_async.display import show
 from vidu_async.testing import Simulator, run_in_thread, run_virtual
@@ -147,8 +148,29 @@ async def test_what_is_kept_in_a_notebook_opens_no_file() -> None:
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_the_text_beside_a_card_is_its_repr(value: object) -> None:
-    """A notebook that draws nothing says what it always did."""
-    assert bundle(value)["text/plain"] == repr(value)
+    """A notebook that draws nothing says what it always did, less what opens files: it is kept, too."""
+    plain = bundle(value)["text/plain"]
+    assert plain == cards.hidden(repr(value)).encode(errors="replace").decode()
+    assert "5ecre7" not in plain
+    assert "user:pass" not in plain
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "s3://user:pass@bucket/results/7.mp4",
+        "wss://files.example/7?token=5ecre7",
+        "//files.example/7.mp4?X-Amz-Signature=5ecre7",
+        "bucket.s3.example/7.mp4?X-Amz-Date=1&X-Amz-Signature=5ecre7",
+    ],
+)
+def test_a_link_of_any_kind_opens_nothing(link: str) -> None:
+    """Whatever its scheme, with none, or without slashes."""
+    shown = bundle(Task("7", TaskState.FAILED, err_msg=f"cannot store {link}, sorry"))
+    assert not [
+        text for text in shown.values() if "5ecre7" in text or "user:pass" in text or "7.mp4?X-Amz-Sig=5" in text
+    ]
+    assert "sorry" in shown["text/html"]
 
 
 def test_a_card_says_what_is_known_and_no_more() -> None:
@@ -476,7 +498,7 @@ def test_what_cannot_be_shown_is_refused(shell: Any, tmp_path: Path, content: by
         ((TASK, os.sep), "cannot be read: Is a directory"),
         ((TASK, []), "takes a path, or paths"),
         ((TASK, None), "takes a path, or paths"),
-        ((FILM, FILM), "takes a task, or None"),
+        ((FILM, FILM), "takes a task"),
         ((TASK, FILM, "1"), "most must be a number"),
     ],
 )

@@ -84,7 +84,7 @@ class Bell:
             self.is_expecting = False
             self._watcher.expect_no_calls()
             said = "no callback came for %d tasks that have ended, so tasks are looked at as often as without: %s"
-            _log.warning(said, _MISSED, "does public_url= lead here, and does the gateway send callbacks?")
+            _log.warning(said, _MISSED, "does public_url= lead here, and what does CallbackReceiver.counts say?")
 
     async def knows(self, token: str) -> bool:
         """Whether a submission has this token."""

@@ -14,12 +14,13 @@ import re
 import secrets
 import time
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from attrs import define, field
+from attrs import define, field, setters
 
 from vidu_async.nonces import AGE, Nonces
 from vidu_async.protocol import signing
@@ -30,7 +31,7 @@ from vidu_async.protocol.validation.callback_url import fault_of
 from vidu_async.settings import ApiKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from vidu_async.protocol.gateway import Gateway
 
@@ -50,6 +51,8 @@ _LARGE = 64 * 1024
 _SKEW = 30.0
 """Seconds by which the gateway's clock may differ from this machine's before it is taken for the right one."""
 _COMPLAINTS_APART = 60.0  # seconds
+_TOLD = frozenset({401, 413, 415})
+"""Refusals that may mean that something is set up wrongly; any scanner of the web causes the others."""
 _TARGET = re.compile(
     r"(?:[a-z][a-z0-9+.-]*://[^/?#]*)?((?:/[^/?#]+)*)/([\w-]{1,128})(?:\?[^#]*)?", re.ASCII | re.IGNORECASE
 )
@@ -100,6 +103,7 @@ def sign_callback(
 
     `date` is as HTTP writes it, `Tue, 06 May 2025 12:09:42 GMT`; by default it is now. `nonce` is random by default.
     """
+    signing.checked([key])
     date = signing.http_date(datetime.now(UTC)) if date is None else date
     nonce = secrets.token_hex(16) if nonce is None else nonce
     return signing.sign(method=method, url=url, key=key, date=date, nonce=nonce)
@@ -128,20 +132,28 @@ class Subscriber(Protocol):
 
 def _bases(public_url: str | Iterable[str]) -> tuple[str, ...]:
     """Return the URLs without a trailing slash; what cannot be called back is refused."""
-    given = (public_url,) if isinstance(public_url, str) else tuple(public_url)
+    is_one = isinstance(public_url, (str, bytes)) or not isinstance(public_url, Iterable)
+    given: tuple[object, ...] = (public_url,) if is_one else tuple(public_url)
     for url in given:
-        if not isinstance(url, str) or not url or fault_of(url) or "?" in url or not _is_plain(url):
-            said = "must be a URL such as https://example.com/vidu, without query or user"
-            raise ConfigError(f"CallbackReceiver(public_url=) {said}, not {url!r}")
+        if fault := _fault_of(url):
+            raise ConfigError(f"CallbackReceiver(public_url=) must be a URL such as https://example.com/vidu: {fault}")
     if not given:
         raise ConfigError("CallbackReceiver(public_url=) must name at least one URL")
-    return tuple(url.rstrip("/") for url in given)
+    return tuple(str(url).rstrip("/") for url in given)
 
 
-def _is_plain(url: str) -> bool:
-    """Whether a URL names nobody, and no empty part of a path but the last."""
+def _fault_of(url: object) -> str:
+    """Return what is wrong with a public URL, without its password; "" if nothing is."""
+    if not isinstance(url, str) or not url:
+        return f"{url!r} is none"
+    if fault := fault_of(url):
+        return f"{url!r} {fault}"
     parts = urlsplit(url)
-    return parts.username is None and "//" not in parts.path.rstrip("/")
+    if parts.username is not None:
+        return f"that of {parts.hostname} holds a user or password"
+    if not url.isascii():
+        return f"{url!r} must be written as it is sent, with escapes and punycode"
+    return f"{url!r} has a query, or an empty part in its path" if "?" in url or "//" in parts.path.rstrip("/") else ""
 
 
 def _signers(keys: Iterable[str] | None) -> tuple[signing.Signer, ...]:
@@ -166,6 +178,10 @@ class CallbackReceiver:
             the signature and takes the state that the body tells, which is **not signed**, at its word; only a result's
             files are asked for. There is no way to take in what is not checked.
         max_age: seconds by which the signed date may differ from the clock.
+        clock: Unix seconds, for tests.
+
+    Its `counts` tells what came in so far: "accepted", "repeated", "unknown" (no submission is known to have the token;
+    one without a journal file is forgotten with its task's end), "refused", "failed".
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -174,16 +190,18 @@ class CallbackReceiver:
 
     _public: tuple[str, ...] = field(converter=_bases, alias="public_url")
     _signers: tuple[signing.Signer, ...] = field(default=None, kw_only=True, converter=_signers, alias="keys")
-    verify: Verify = field(default="hmac+fetch", kw_only=True)
-    max_age: float = field(default=300.0, kw_only=True)
+    verify: Verify = field(default="hmac+fetch", kw_only=True, on_setattr=setters.frozen)
+    max_age: float = field(default=300.0, kw_only=True, on_setattr=setters.frozen)
     _clock: Callable[[], float] = field(default=time.time, kw_only=True)
     counts: Counter[str] = field(factory=Counter, init=False)
-    """What came in so far: "accepted", "repeated", "unknown" (no submission has the token), "refused", "failed"."""
+    """What came in so far."""
     _nonces: Nonces = field(init=False)
     _in_hand: set[str] = field(factory=set, init=False)
     """Nonces of callbacks that are being taken in."""
     _subscribers: WeakSet[Subscriber] = field(factory=WeakSet, init=False)
     _is_skewed: bool = field(default=False, init=False)
+    _told: float = field(default=-math.inf, init=False)
+    """When it was last said that one was refused."""
     _complained: float = field(default=-math.inf, init=False)
     """When it was last said that callbacks cannot be taken in."""
 
@@ -220,10 +238,11 @@ class CallbackReceiver:
         """
         if not self.checks_signatures or gateway.signs or (gateway.signs is None and self._signers):
             return
-        how = "with a key of its own" if gateway.signs is False else "nobody knows how: give keys=[...] if you do, or"
+        why = "which signs with a key of its own" if gateway.signs is False else "and how that signs is not known"
+        keys = "" if gateway.signs is False else "; or give keys=[...] if you have those that it signs with"
         raise ConfigError(
-            f'CallbackReceiver(verify="{self.verify}") needs a key that signs callbacks, and {gateway.base_url} signs '
-            f'{how}; use verify="token+fetch" there'
+            f'CallbackReceiver(verify="{self.verify}") cannot check callbacks of {gateway.base_url}, {why}: use '
+            f'verify="token+fetch" there{keys}'
         )
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -243,10 +262,12 @@ class CallbackReceiver:
         object, 404 to another path, 413 from 5 MiB on, 415 to what is compressed, 503 while the journal cannot be
         written, so that it comes again.
         """
+        if not isinstance(body, (bytes, bytearray, memoryview)):
+            raise TypeError(f"receive() takes the body as bytes, as it came, not {type(body).__name__}")
 
         async def read(most: int) -> bytes:
             check_size(len(body), most)
-            return body
+            return bytes(body)
 
         return await self.answer(method, target, headers, read)
 
@@ -258,7 +279,7 @@ class CallbackReceiver:
         try:
             word, status = await self._take(method, target, headers, read), 204
         except CallbackError as error:
-            _log.debug("a callback was refused: %s", error.said)
+            self._tell_of_refusal(error)
             word, status = "refused", error.status
         except (JournalError, ConfigError) as error:  # they try again, and by then it may be well
             self._complain(error)
@@ -268,6 +289,15 @@ class CallbackReceiver:
             word, status = "failed", 500
         self.counts[word] += 1
         return status
+
+    def _tell_of_refusal(self, error: CallbackError) -> None:
+        """Log why a callback was refused: a wrong key would be silent else, and a flood of forged ones would not."""
+        now, is_told = self._clock(), error.status in _TOLD
+        if is_told and abs(now - self._told) > _COMPLAINTS_APART:
+            self._told = now
+            _log.warning("a callback was refused, of %d in all: %s", self.counts["refused"] + 1, error.said)
+        else:
+            _log.debug("a callback was refused: %s", error.said)
 
     def _complain(self, error: Exception, *, exc_info: bool = False) -> None:
         """Log what is wrong here, now and then: anybody can make it happen again."""

@@ -25,9 +25,12 @@ _COLOURS = {
     IDLE: "rgba(128,128,128,.6)",
 }
 
-_LONGEST = 400
-"""Characters of one text that are shown."""
-_LINK = re.compile(r"(https?:(?:\\?/){2})(?:[^/\s\"'<>?#@]*@)?([^/\s\"'<>?#\\]*)[^\s\"'<>]*", re.IGNORECASE)
+_LONGEST, _LONGEST_PLAIN = 400, 20_000
+"""Characters of one text that are shown, and of what is shown where there are no cards."""
+_LINK = re.compile(
+    r"((?:\b[a-z][a-z0-9+.-]*:)?(?:\\?/){2})(?:[^/\s\"'<>?#@]*@)?([^/\s\"'<>?#\\]+)[^\s\"'<>]*", re.IGNORECASE
+)
+_SIGNED = re.compile(r"([?&](?:X-Amz-[\w-]+|Signature|Expires|token)=)[^\s\"'<>&]+", re.IGNORECASE)
 _SECRET = re.compile(r"(?<=base64,)[A-Za-z0-9+/=_-]+|[A-Za-z0-9+=_-]{80,}")
 """A file's content, or a token; words are shorter."""
 
@@ -86,19 +89,24 @@ class Card:
 
 def bundle(plain: str, card: Card) -> dict[str, str]:
     """Return what a notebook is told of a value: its repr, and a card."""
-    return {"text/plain": plain, "text/html": card.html()}
+    return {"text/plain": _sendable(hidden(plain[:_LONGEST_PLAIN])), "text/html": card.html()}
 
 
 def hidden(text: str) -> str:
     """Return a text whose links name no more than their host."""
-    return _LINK.sub(r"\1\2/...", text)
+    return _SIGNED.sub(r"\1...", _LINK.sub(r"\1\2/...", text))
 
 
 def shortened(text: str) -> str:
     """Return strangers' text without links, without what may be secret or a file's content, and not all of it."""
     short = _SECRET.sub("...", hidden(text[: 20 * _LONGEST]))
     short = short if len(short) <= _LONGEST else f"{short[:_LONGEST]}..."
-    return short.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
+    return _sendable(short)
+
+
+def _sendable(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which cannot be sent."""
+    return text.encode(errors="replace").decode()
 
 
 def _safe(text: str) -> str:

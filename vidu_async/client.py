@@ -43,6 +43,7 @@ from vidu_async.protocol.errors import (
 from vidu_async.protocol.gateway import Gateway
 from vidu_async.protocol.models import TaskState
 from vidu_async.protocol.requests import RawRequest, Request
+from vidu_async.protocol.validation.callback_url import risk_of
 from vidu_async.reconcile import Reconciler, Unresolved
 from vidu_async.settings import ApiKey, Timeouts, check, check_bytes, check_proxy, fault_of, gateway_from
 from vidu_async.transport import Transport
@@ -158,6 +159,8 @@ class ViduClient:
         check("callbacks", callbacks, CallbackReceiver | None)
         if callbacks is not None:
             callbacks.check_can_verify(self._gateway)
+            if (risk := risk_of(callbacks.public_url)) and not self._gateway.is_local:
+                _log.warning("callbacks to %s may not arrive: it %s", callbacks.public_url, risk)
         self._limiter = limits if isinstance(limits, Limiter) else Limiter(limits)
         self._owns_journal = not isinstance(journal, Journal)
         self._journal = _journal_of(journal)

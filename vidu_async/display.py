@@ -197,7 +197,8 @@ def show(
     except ImportError:
         raise MissingExtraError("pip install 'vidu_async[notebook]'") from None
     if task is not None and not isinstance(task, Task):
-        raise ValidationError(f"show() takes a task, or None, and a path; not {task!r}", field="task", value=task)
+        said = f"show() takes a task (await its handle first), or None, and a path; not {task!r}"
+        raise ValidationError(said, field="task", value=task)
     if isinstance(most, bool) or not isinstance(most, int) or most < 0:
         raise ValidationError(f"most must be a number of bytes, not {most!r}", field="most", value=most)
     display(_exhibit(task, _paths(path), most))

@@ -11,15 +11,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from vidu_async.callbacks import check_size
+from vidu_async.callbacks import CallbackReceiver, check_size
 from vidu_async.protocol.errors import CallbackError
+from vidu_async.settings import check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 
     from aiohttp import StreamReader, web
-
-    from vidu_async.callbacks import CallbackReceiver
 
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -35,10 +34,13 @@ _HEADERS = {405: {"Allow": "POST"}}
 def aiohttp_app(receiver: CallbackReceiver) -> web.Application:
     """Return an aiohttp application for where `public_url` leads.
 
-    Mount it: `app.add_subapp("/vidu", aiohttp_app(receiver))`.
+    Mount it: `app.add_subapp("/vidu", aiohttp_app(receiver))`, at whatever path is left of it behind your proxies. It
+    may be served by itself.
     https://docs.aiohttp.org/en/stable/web_advanced.html#nested-applications
     """
     from aiohttp import web  # noqa: PLC0415 - imported on first use
+
+    check("receiver", receiver, CallbackReceiver)
 
     async def take(request: web.Request) -> web.Response:
         async def read(most: int) -> bytes:
@@ -64,6 +66,7 @@ def asgi_app(receiver: CallbackReceiver) -> ASGIApp:
     Mount it, in FastAPI and Starlette: `app.mount("/vidu", asgi_app(receiver))`. Litestar, Quart and Django have ways
     of their own to mount one, and it may be served by itself.
     """
+    check("receiver", receiver, CallbackReceiver)
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
