@@ -222,7 +222,8 @@ handle = ViduClient("test-key").attach("77")
 before = "vidu_async.cards" in sys.modules or "vidu_async.display" in sys.modules or "html" in sys.modules
 print(before, sorted(handle._repr_mimebundle_()), "IPython" in sys.modules)
 """
-    said = subprocess.check_output([sys.executable, "-W", "error", "-c", program], text=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    said = subprocess.check_output([sys.executable, "-W", "error", "-c", program], text=True, env=environment)
     assert said == "False ['text/html', 'text/plain'] False\n"
 
 
