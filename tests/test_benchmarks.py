@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import downloads, imports, lifecycle, lost, waiting  # noqa: E402 - the checkout is found first
+from benchmarks import callbacks, downloads, imports, lifecycle, lost, waiting  # noqa: E402 - the checkout is found first
 from benchmarks.contenders import DEFAULT, FRESH, LOOKS, OURS, TUNED, Kind, tuned  # noqa: E402
 from benchmarks.peers import PEERS, is_installed  # noqa: E402
 from benchmarks.report import Bar, Chart, Part, Row, Table, judged, markdown, svg  # noqa: E402
@@ -230,6 +230,13 @@ def test_the_command_writes_a_table_and_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "RESULTS.md").read_text("utf-8") == done.stdout
     assert "| `import vidu_async` against `import aiohttp` |" in done.stdout
     assert ET.parse(tmp_path / "results.svg").getroot().tag == f"{SVG}svg"
+
+
+def test_callbacks_are_dispatched_and_forged_ones_refused() -> None:
+    """Each is answered as it should be, which the benchmark itself sees to."""
+    found = callbacks.rows(100, 100)
+    assert [row[0].split(":")[0] for row in found] == ["callbacks"] * 3
+    assert all(float(row[1].replace(",", "")) >= 0 for row in found)
 
 
 def test_downloads_are_cut_and_compared() -> None:
