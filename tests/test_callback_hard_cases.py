@@ -252,6 +252,24 @@ def test_a_state_that_is_told_of_another_task_is_not_believed() -> None:
     on_virtual_time(main())
 
 
+def test_a_callback_may_be_as_long_as_the_payload_that_it_repeats(tmp_path: Path) -> None:
+    """Also for the process that comes next."""
+    path = tmp_path / "tasks.db"
+
+    async def main() -> None:
+        async with called_back(journal=path) as at:
+            await at.vidu.submit(TextToVideo(model="viduq3-turbo", prompt="x", payload="p" * 100_000))
+            assert await at.call("processing", payload="p" * 1_400_000) == 204
+            assert await at.call("processing", payload="p" * 1_500_000) == 413
+            await at.vidu.aclose()
+            at.receiver = CallbackReceiver(PUBLIC)
+            async with at.sim.client(callbacks=at.receiver, journal=path):
+                assert await at.call("processing", payload="p" * 1_400_000) == 204
+                assert await at.call("processing", payload="p" * 1_500_000) == 413
+
+    on_virtual_time(main())
+
+
 # Beginnings and ends
 
 

@@ -51,6 +51,7 @@ class Listener:
 
     signer: signing.Signer | None = None
     clock_offset: float = 0.0
+    longest_payload: int = 0
     heard: list[Notice] = field(factory=list)
     trouble: Exception | None = None
 
@@ -232,11 +233,14 @@ async def test_a_body_that_is_too_large_or_compressed_is_not_read(way: Any) -> N
             yield b" " * 64 * 1024
 
     async with way(made) as post:
-        assert await post(signed(), large(100)) == 413
+        assert await post(signed(), large(17)) == 413
         assert await post([*signed(), ("Content-Encoding", "gzip")], gzip.compress(DONE)) == 415
+        assert await post(signed(), large(15)) == 204
+        listener.longest_payload = 1024 * 1024
         assert await post(signed(), large(60)) == 204
+        assert await post(signed(), large(100)) == 413
     assert await made.receive("POST", f"/{TOKEN}", [("Content-Length", str(10 * 1024**3))], b"") == 413
-    assert len(listener.heard) == 1
+    assert len(listener.heard) == 2
 
 
 @ways

@@ -35,6 +35,7 @@ _LISTENING = 0.05
 """Seconds between looks for what other processes have heard."""
 _MISSED, _GRACE = 5, 60.0
 """Ends that were found out without a callback, none of which came in so many seconds: then none is expected."""
+_PAYLOAD = "longest payload"
 _STATES = {state.value: state for state in TaskState}
 _UNANSWERED = frozenset({RowState.PREPARED, RowState.COMMITTED})
 
@@ -57,6 +58,8 @@ class Bell:
     _offset: Callable[[], float]
     _is_busy: Callable[[], bool]
     """Whether anybody waits for anything."""
+    longest_payload: int = field(default=0, init=False)
+    """Characters of the longest payload of a submission that is called back."""
     is_expecting: bool = field(default=True, init=False)
     """Whether callbacks seem to arrive, so that tasks may be looked at rarely."""
     _missed: list[float] = field(factory=list, init=False)
@@ -73,6 +76,18 @@ class Bell:
     def clock_offset(self) -> float:
         """Seconds by which the gateway's clock is ahead of this machine's."""
         return self._offset()
+
+    def note_payload(self, payload: object) -> None:
+        """Note what callbacks will repeat, for this process and the next."""
+        if isinstance(payload, str) and len(payload) > self.longest_payload:
+            self.longest_payload = len(payload)
+            self._journal.remember(_PAYLOAD, str(len(payload)))
+
+    async def recall(self) -> None:
+        """Take up what earlier processes have noted."""
+        noted = await self._journal.recall(_PAYLOAD)
+        if noted and noted.isdigit():
+            self.longest_payload = max(self.longest_payload, int(noted))
 
     def note_end(self, watch: Watch) -> None:
         """Note that a task ended; if it was called back, that is no sign that nothing comes."""

@@ -44,8 +44,8 @@ _log = logging.getLogger("vidu_async")
 
 Verify = Literal["hmac+fetch", "token+fetch", "hmac"]
 _MODES = ("hmac+fetch", "token+fetch", "hmac")
-_MOST_BYTES = 5 * 1024 * 1024
-"""Of a body: a mebibyte, and four bytes for each character that a payload may have."""
+_MOST_BYTES, _MOST_PER_CHARACTER = 1024 * 1024, 4
+"""Of a body, and as many more for each character of the longest payload, which it repeats."""
 _LARGE = 64 * 1024
 """Bytes from which reading it would hold up the event loop."""
 _SKEW = 30.0
@@ -119,6 +119,10 @@ class Subscriber(Protocol):
     @property
     def clock_offset(self) -> float:
         """Seconds by which the gateway's clock is ahead of this machine's."""
+
+    @property
+    def longest_payload(self) -> int:
+        """Characters of the longest payload of its submissions."""
 
     async def knows(self, token: str) -> bool:
         """Whether it has a submission with this token."""
@@ -259,8 +263,8 @@ class CallbackReceiver:
             body: the whole body. Where it can be read later, `answer` refuses before anything is read.
 
         204 is also the answer to repeats and to tokens of nobody; 401 to what is not signed, 400 to what is no JSON
-        object, 404 to another path, 413 from 5 MiB on, 415 to what is compressed, 503 while the journal cannot be
-        written, so that it comes again.
+        object, 404 to another path, 413 to more than 1 MiB (and 4 bytes for each character of the longest payload that
+        was submitted), 415 to what is compressed, 503 while the journal cannot be written, so that it comes again.
         """
         if not isinstance(body, (bytes, bytearray, memoryview)):
             raise TypeError(f"receive() takes the body as bytes, as it came, not {type(body).__name__}")
@@ -311,7 +315,8 @@ class CallbackReceiver:
         if method != "POST":
             raise CallbackError(f"callbacks come by POST, not {method}", status=405)
         token, found = self._token_in(target), signing.folded(headers)
-        check_size(_length(found), _MOST_BYTES)
+        most = _MOST_BYTES + _MOST_PER_CHARACTER * max((one.longest_payload for one in self._subscribers), default=0)
+        check_size(_length(found), most)
         nonce = self._nonce_of_signed(token, headers) if self.checks_signatures else ""
         if nonce and self._nonces.knows(nonce, self._clock()):
             return "repeated"
@@ -323,7 +328,7 @@ class CallbackReceiver:
             raise CallbackError("the same callback is being taken in", status=503)
         self._in_hand |= {nonce} - {""}
         try:
-            body = await read(_MOST_BYTES)
+            body = await read(most)
             is_large = len(body) > _LARGE
             notice = await asyncio.to_thread(read_notice, token, body) if is_large else read_notice(token, body)
             is_known = await self._tell(notice)

@@ -236,6 +236,8 @@ class ViduClient:
         await self._journal.open()
         self._bind()
         await self._lessons.recall()
+        if self._bell:
+            await self._bell.recall()
         return self
 
     async def __aexit__(
@@ -286,6 +288,8 @@ class ViduClient:
         is_called_back = self._bell is not None and "callback_url" not in body
         known = {"digest": digest, "off_peak": _is_off_peak(request), "is_called_back": is_called_back}
         wanted = Row.of(request.endpoint, body, key=key, **known, **self._home)
+        if self._bell:
+            self._bell.note_payload(body.get("payload"))
         order = Order(wanted, call, body, self._accept, self._handle_of, retry_failed)
         # Bound again: the client may have been closed while files were read.
         return await self._outbox.send(order, self._bind_to_pay())
