@@ -199,6 +199,7 @@ def test_a_network_that_stays_away_ends_the_item() -> None:
 
 
 @pytest.mark.parametrize("trouble", [faulty.hang, faulty.close, faulty.answer(503, b"")])
+@pytest.mark.slow
 def test_a_storage_that_stays_away_ends_the_item_too(tmp_path: Path, trouble: faulty.Script) -> None:
     """After an hour, be it silent or quick to refuse; what was paid for can be fetched later."""
 
@@ -531,6 +532,7 @@ async def test_what_is_refused_costs_nothing(sim: Simulator, vidu: ViduClient) -
     assert batch.summary.failed == {"TaskPromptPolicyViolation": 2}
 
 
+@pytest.mark.slow
 def test_a_long_queue_is_waited_out() -> None:
     """Three hours, with places for all and one task processed at a time."""
 
@@ -611,6 +613,7 @@ async def test_what_is_given_up_meanwhile_is_not_paid_again(tmp_path: Path) -> N
         assert len(sim.accepted) == 1
 
 
+@pytest.mark.slow
 def test_a_quota_is_waited_out_however_long_it_takes() -> None:
     """One task at a time, of an hour each, and a 429 for every other: not one item is lost."""
 
@@ -716,6 +719,7 @@ async def test_a_batch_that_is_stopped_first_reads_nothing(vidu: ViduClient) -> 
     assert (await batch.run()).items == 0
 
 
+@pytest.mark.slow
 async def test_links_that_do_not_answer_are_tried_again(sim: Simulator, vidu: ViduClient, tmp_path: Path) -> None:
     """A film that is paid and finished is worth some patience."""
     downs = iter([503, 503, 503, 503])

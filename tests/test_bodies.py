@@ -79,6 +79,7 @@ def picture(path: Path, size: int = LARGE) -> Path:
 
 
 @given(body=_bodies)
+@pytest.mark.slow
 def test_the_pieces_are_the_json_with_data_urls_in_it(body: dict[str, Any]) -> None:
     """Whatever the texts look like, and wherever the files are; its length was known before."""
     made = body_of(resolved(body))
@@ -373,6 +374,7 @@ async def test_a_body_whose_sending_is_cancelled_closes_its_files(tmp_path: Path
     assert open_files() == before
 
 
+@pytest.mark.slow
 async def test_many_large_pictures_on_their_way_take_little_memory(tmp_path: Path) -> None:
     """50 of 10 MB, 8 at a time: less than one of them in all."""
     path = picture(tmp_path / "fox.png", 10**7)

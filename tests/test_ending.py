@@ -354,6 +354,7 @@ async def answer_each(connection: faulty.Connection, asked: faulty.Asked) -> Non
     await connection.answer(200, {"task_id": connection.server.ledger[-1].task_id, "payload": payload})
 
 
+@pytest.mark.slow
 async def test_a_thousand_creations_need_few_files(tmp_path: Path) -> None:
     """F09: with sixty-four in all, none fails."""
     async with faulty.FaultyServer(creates=[answer_each]) as server:
@@ -363,6 +364,7 @@ async def test_a_thousand_creations_need_few_files(tmp_path: Path) -> None:
         assert len(set(ids)) == 1000
 
 
+@pytest.mark.slow
 async def test_a_creation_without_a_file_to_connect_with_is_unsent(tmp_path: Path) -> None:
     """F09: where more go at once than there are files, those left over are unpaid, and the rest is paid once."""
 

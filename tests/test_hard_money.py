@@ -79,6 +79,7 @@ async def test_a_body_of_any_size_goes_out_over_tls(size: int) -> None:
     assert len(asked.body) > size * 4 / 3
 
 
+@pytest.mark.slow
 async def test_an_upload_that_stands_still_leaves_nothing_open() -> None:
     """Neither descriptors, nor bytes that would go out when nobody listens any more."""
     with socket.socket() as door:

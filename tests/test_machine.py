@@ -13,6 +13,7 @@ from collections.abc import Collection, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -240,6 +241,7 @@ class Machine(RuleBasedStateMachine):
         return Scene(rows, events, paid, sent, self._told, 2, self._server.most_at_once, files)
 
 
+@pytest.mark.slow
 def test_whatever_happens_in_whatever_order_the_journal_is_honest(tmp_path: Path) -> None:
     """After each step of each story all that is paid is named or admitted, and nothing is sent twice unasked."""
     limits = settings(

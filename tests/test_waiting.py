@@ -161,6 +161,7 @@ def test_a_wait_ends_at_its_deadline_with_the_last_trouble_as_cause() -> None:
     play([faulty.refuse(500, "InternalServiceFailure")], test)
 
 
+@pytest.mark.slow
 def test_an_off_peak_task_is_waited_for_49_hours() -> None:
     """B10: as soon as any answer shows `off_peak`, and with a look a minute."""
     looks = [faulty.state("queueing")] * 3 + [faulty.state("queueing", off_peak=True)]

@@ -194,6 +194,7 @@ def test_a_hundred_tasks_are_looked_at_with_one_request_and_each_end_is_asked_fo
     play(test)
 
 
+@pytest.mark.slow
 def test_ten_thousand_tasks_cost_a_twentieth_of_the_requests() -> None:
     """B14: of one for each task and look."""
 
